@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/assigndex/assigndex/config"
+	"github.com/assigndex/assigndex/events/publisher"
+	"github.com/assigndex/assigndex/indexer"
+	"github.com/assigndex/assigndex/indexer/rows"
+	"github.com/assigndex/assigndex/indexer/store"
+	"github.com/assigndex/assigndex/indexer/stream"
+	"github.com/assigndex/assigndex/indexer/stream/embedded"
+	"github.com/assigndex/assigndex/indexer/stream/keybucket"
+	"github.com/assigndex/assigndex/query"
+	"github.com/assigndex/assigndex/query/apikey"
+	"github.com/assigndex/assigndex/query/bearer"
+	"github.com/assigndex/assigndex/query/httpapi"
+)
+
+// node is one server: the stream's connection, the index and the query API. The
+// commands serve and demo run one, and so do the end-to-end tests, on free ports.
+type node struct {
+	cfg config.Serve
+	log zerolog.Logger
+
+	nats     *embedded.Server // nil: NATS is elsewhere
+	nc       *nats.Conn
+	store    *store.Store
+	indexer  *indexer.Indexer
+	index    *indexer.Index
+	keys     *keybucket.Bucket[apikey.Key]
+	known    *apikey.Set
+	tokens   *bearer.Tokens // nil: bearer tokens are off
+	ingest   *ingestPublisher
+	api      *httpapi.Server
+	listener net.Listener
+}
+
+// openNode opens all that a server needs, in the order in which each thing can
+// fail without leaving another one half done. Nothing runs before run. Errors
+// leave nothing open.
+func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *node, err error) {
+	n := &node{cfg: cfg, log: log, known: new(apikey.Set)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	// The address first: a second server must fail before it touches the data.
+	if n.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen); err != nil {
+		return nil, fmt.Errorf("listen for the HTTP API: %w", err)
+	}
+	if err := n.connect(ctx); err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(n.nc)
+	if err != nil {
+		return nil, err
+	}
+	err = stream.Ensure(ctx, js, stream.Config{
+		Name: cfg.Stream, MaxAge: cfg.StreamMaxAge, MaxBytes: cfg.StreamMaxBytes, Replicas: n.replicas(), Own: cfg.EmbeddedNATS(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	n.keys = keyBucket(js, n.replicas(), log)
+	n.store, err = store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "index"), Thresholds: n.levels(), Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	return n, n.assemble(stream.NewReader(n.nc, js, cfg.Stream, log))
+}
+
+// assemble puts together what runs.
+func (n *node) assemble(reader *stream.Reader) (err error) {
+	metrics := indexer.NewMetrics()
+	n.indexer = indexer.New(n.store, reader, indexer.Options{
+		History: n.cfg.HistoryWindow(), AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
+	})
+	n.index = indexer.NewIndex(n.store, reader.Head)
+	lag := func(now time.Time) query.Lag {
+		l := n.index.Lag(now)
+		return query.Lag{Applied: l.Applied, Head: l.Head, Known: l.Known, Sequences: l.Sequences, Age: l.Age}
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics,
+		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes},
+	)
+	auth := []httpapi.Authenticator{httpapi.Keys{Set: n.known}}
+	if t := n.cfg.Token; t.On() {
+		n.tokens, err = bearer.New(bearer.Options{
+			JWKSURL: t.JWKSURL, Issuer: t.Issuer, Audience: t.Audience, TenantClaim: t.TenantClaim,
+			RoleClaim: t.RoleClaim, AdminRole: t.AdminRole, WriterRole: t.WriterRole, Logger: n.log,
+		})
+		if err != nil {
+			return err
+		}
+		registry.MustRegister(n.tokens)
+		auth = append(auth, n.tokens)
+	}
+	n.api, err = httpapi.New(httpapi.Options{
+		Index: n.index, Lag: lag, Auth: auth, Publisher: n.ingest, Presence: n.index, Levels: n.levels(),
+		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
+		Troubles: n.troubles,
+	})
+	return err
+}
+
+// replicas is how many copies NATS keeps; an embedded server has no others.
+func (n *node) replicas() int {
+	if n.cfg.EmbeddedNATS() {
+		return 1
+	}
+	return n.cfg.StreamReplicas
+}
+
+func (n *node) levels() *rows.Thresholds {
+	t := rows.Thresholds(n.cfg.Score)
+	return &t
+}
+
+// maxKeysAge is the age of the known API keys at which operators are told.
+const maxKeysAge = 30 * time.Second
+
+// troubles tells what is wrong although the server serves.
+func (n *node) troubles() []string {
+	now := time.Now()
+	all := n.index.Troubles(now)
+	if age, known := n.known.Age(now); known && age > maxKeysAge {
+		all = append(all, fmt.Sprintf("the API keys were last confirmed %s ago: a revocation may be missing", age.Round(time.Second)))
+	}
+	return all
+}
+
+// connect reaches NATS, starting it first when it is embedded. Events that come
+// in over HTTP have a connection of their own: a publisher's must not keep
+// messages while it is disconnected, and the readers' must not wait behind it.
+func (n *node) connect(ctx context.Context) (err error) {
+	url, creds := n.cfg.NATSURL, n.cfg.NATSCreds
+	var inProcess []nats.Option
+	if n.cfg.EmbeddedNATS() {
+		n.nats = embedded.New(embedded.Options{
+			StoreDir: filepath.Join(n.cfg.DataDir, "nats"), Listen: n.cfg.NATSListen, Logger: n.log,
+		})
+		if err := n.nats.Start(ctx); err != nil {
+			return err
+		}
+		url, creds, inProcess = n.nats.ClientURL(), "", []nats.Option{n.nats.InProcess()}
+	}
+	if n.nc, err = stream.Connect(url, creds, "assigndex", n.log, inProcess...); err != nil {
+		return err
+	}
+	nc, err := stream.Connect(url, creds, "assigndex ingest", n.log, append(inProcess, publisher.ConnectOptions()...)...)
+	if err != nil {
+		return err
+	}
+	n.ingest = newIngestPublisher(nc, n.cfg.Stream)
+	return nil
+}
+
+// run serves until the context ends, which is not an error, or something fails.
+func (n *node) run(ctx context.Context) error {
+	n.log.Info().Str("http", n.url()).Str("nats", n.natsURL()).Str("stream", n.cfg.Stream).Str("data", n.cfg.DataDir).
+		Uint64("seq", n.store.Applied().Seq).Msg("serving")
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.indexer.Run(ctx) })
+	g.Go(func() error { return n.keys.Run(ctx, n.known) })
+	if n.tokens != nil {
+		g.Go(func() error { return n.tokens.Run(ctx) })
+	}
+	g.Go(func() error { return n.api.Run(ctx, n.listener) })
+	return g.Wait()
+}
+
+// close releases everything, in the reverse order of opening.
+func (n *node) close() error {
+	var errs []error
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	if n.ingest != nil {
+		errs = append(errs, n.ingest.close())
+	}
+	if n.nc != nil {
+		n.nc.Close()
+	}
+	if n.nats != nil {
+		errs = append(errs, n.nats.Close())
+	}
+	if n.listener != nil {
+		if err := n.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) { // serving closed it
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// url is where the HTTP API answers.
+func (n *node) url() string { return "http://" + n.listener.Addr().String() }
+
+// natsURL is where publishers connect.
+func (n *node) natsURL() string {
+	if n.nats != nil {
+		return n.nats.ClientURL()
+	}
+	return n.nc.ConnectedUrlRedacted()
+}

@@ -1,0 +1,16 @@
+// Package indexer keeps the index up with its stream: it reads, decodes, folds
+// and writes events, moves the watermark, and lets readers in at it.
+//
+// It owns the order of things: an event is visible when its batch and then the
+// watermark are durable, never before; a message that is not an event is
+// quarantined and the sequence moves on; a fault of our own storage ends Run
+// rather than skip an event.
+//
+// It refuses to serve requests and to know their form: Index is the read side
+// that the query packages are given.
+//
+// Concurrency: Run has three goroutines in a row: one reads and decodes, one
+// folds into batches, one makes batches durable and moves the watermark. The one
+// before it is at most one batch ahead, above the watermark, where nobody reads. Index may be used from any goroutine, before Run
+// as well.
+package indexer

@@ -1,0 +1,171 @@
+package indexer
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/audit"
+	"github.com/assigndex/assigndex/indexer/fold"
+	"github.com/assigndex/assigndex/indexer/keys"
+	"github.com/assigndex/assigndex/indexer/listing"
+	"github.com/assigndex/assigndex/indexer/rows"
+	"github.com/assigndex/assigndex/indexer/store"
+	"github.com/assigndex/assigndex/indexer/stream"
+)
+
+// Index is the read side: what queries may ask of a store that is kept up with
+// its stream.
+type Index struct {
+	store    *store.Store
+	head     func() stream.Head
+	caughtUp atomic.Int64 // when it was last seen caught up, Unix nanoseconds; 0: never
+}
+
+// NewIndex makes the read side of a store. head gives what is known of the
+// stream's end.
+func NewIndex(st *store.Store, head func() stream.Head) *Index {
+	return &Index{store: st, head: head}
+}
+
+// Applied gives the last applied sequence and the incarnation of its stream,
+// empty before the first connection to one.
+func (x *Index) Applied() (seq uint64, incarnation string) {
+	at := x.store.Applied()
+	return at.Seq, at.Stream.Incarnation
+}
+
+// Floor gives the lowest sequence that can be read.
+func (x *Index) Floor() uint64 { return x.store.Floor() }
+
+// Wait returns when seq has been applied, or with the context's error.
+func (x *Index) Wait(ctx context.Context, seq uint64) error { return x.store.Wait(ctx, seq) }
+
+// List visits the faces of at most limit assignments at a sequence, with what the
+// selector includes. It returns
+// listing.ErrPruned below the history window and listing.ErrAhead above what is
+// applied; what was visited before an error must not be believed.
+func (x *Index) List(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int, visit func(rows.Face)) (listing.Page, error) {
+	view, err := x.store.View(seq)
+	if err != nil {
+		return listing.Page{}, err
+	}
+	defer view.Close()
+	var page listing.Page
+	if sel.Include == 0 {
+		page, err = listing.List(ctx, view, sel, after, limit, visit)
+	} else {
+		page, err = listing.ListDetailed(ctx, view, sel, after, limit, visit)
+	}
+	if err != nil {
+		return listing.Page{}, err
+	}
+	// The floor may have passed the view while it was read.
+	return page, view.Check()
+}
+
+// Counts gives the number of selected assignments by level at the last applied
+// sequence, which it returns. It reports false for a selection that no counter is
+// kept of: one by assignee, by score, or by entitlement and application together.
+func (x *Index) Counts(sel listing.Selector) (counts rows.Counts, seq uint64, ok bool, err error) {
+	scope, id := keys.OfTenant, ""
+	switch {
+	case sel.AssigneeID != "" || sel.Scores != nil || (sel.EntID != "" && sel.AppID != ""):
+		return counts, 0, false, nil
+	case sel.EntID != "":
+		scope, id = keys.OfEntitlement, sel.EntID
+	case sel.AppID != "":
+		scope, id = keys.OfApplication, sel.AppID
+	}
+	counts, at, err := x.store.Counts(sel.Tenant, scope, id, sel.Kinds)
+	return counts, at.Seq, true, err
+}
+
+// Present tells for each event whether the record that it is about exists at the
+// last applied sequence, which it returns.
+func (x *Index) Present(all []*events.Event) (present []bool, seq uint64, err error) {
+	view, err := x.store.View(x.store.Applied().Seq)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer view.Close()
+	present = make([]bool, len(all))
+	for i, ev := range all {
+		value, err := view.Get(fold.RecordKey(ev))
+		if err != nil {
+			return nil, 0, err
+		}
+		present[i] = value != nil
+	}
+	return present, view.Seq(), view.Check()
+}
+
+// Digest gives the digest of the index at a sequence and the number of its
+// assignments, after checking that its families agree.
+func (x *Index) Digest(seq uint64) (digest string, assignments int, err error) {
+	view, err := x.store.View(seq)
+	if err != nil {
+		return "", 0, err
+	}
+	defer view.Close()
+	differences, err := audit.Agree(view, 1)
+	if err != nil {
+		return "", 0, err
+	}
+	if err := view.Check(); err != nil {
+		return "", 0, err
+	}
+	if len(differences) > 0 {
+		return "", 0, fmt.Errorf("the families of the index differ: %s", differences[0])
+	}
+	if digest, assignments, err = audit.Digest(view); err != nil {
+		return "", 0, err
+	}
+	return digest, assignments, view.Check()
+}
+
+// Lag says how far the index is behind its stream.
+type Lag struct {
+	Applied   uint64
+	Head      uint64        // the stream's end as last seen
+	Known     bool          // Head was seen at least once
+	Sequences uint64        // Head - Applied, or 0
+	Age       time.Duration // for how long it has been behind, or has not heard of its stream; 0 when neither
+	Silent    time.Duration // for how long it has not heard of its stream; 0 while that is usual
+}
+
+// usualSilence is for how long nothing need be heard of a stream that is well.
+const usualSilence = 10 * time.Second
+
+// Lag measures at the given time.
+func (x *Index) Lag(now time.Time) Lag {
+	at, head := x.store.Applied(), x.head()
+	l := Lag{Applied: at.Seq, Head: head.Seq, Known: !head.Seen.IsZero()}
+	if !l.Known {
+		return l
+	}
+	if head.Seq <= at.Seq {
+		x.caughtUp.Store(now.UnixNano())
+	} else {
+		l.Sequences = head.Seq - at.Seq
+		since := time.Unix(0, max(at.Nano, x.caughtUp.Load()))
+		if at.Seq >= head.Prev && head.Moved.After(since) {
+			since = head.Moved // there was nothing to apply before
+		}
+		l.Age = max(0, now.Sub(since))
+	}
+	if silent := now.Sub(head.Seen); silent > usualSilence {
+		l.Silent, l.Age = silent, max(l.Age, silent)
+	}
+	return l
+}
+
+// Troubles tells operators what is wrong although the index serves.
+func (x *Index) Troubles(now time.Time) []string {
+	if silent := x.Lag(now).Silent; silent > 0 {
+		return []string{fmt.Sprintf("nothing was heard of the stream for %s: later events are not seen", silent.Round(time.Second))}
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+// Package keys is the schema of the index: every key that is written to Badger
+// is made and read here. The store's own values share the tag 'm' and are named in
+// package store.
+//
+// # The key table
+//
+// A key is a tag byte and then components. Text components are escaped and
+// terminated (see Append), a kind is one byte, a number is eight bytes, big
+// endian. Example bytes are for tenant "t", user "u", entitlement "e",
+// application "p"; "␀" stands for the terminator 00 01.
+//
+//	tag  family                 components after the tag          example            value            timestamp
+//	'a'  by assignee            tenant kind assignee entitlement  a t␀ 01 u␀ e␀      rows.Row         the event's sequence
+//	'e'  by entitlement         tenant entitlement kind assignee  e t␀ e␀ 01 u␀      rows.Face        the event's sequence
+//	'p'  by application         tenant app kind assignee ent      p t␀ p␀ 01 u␀ e␀   rows.Face        the event's sequence
+//	'q'  by app and entitlement tenant app entitlement kind asg   q t␀ p␀ e␀ 01 u␀   rows.Face        the event's sequence
+//	'n'  entity                 tenant class id                   n t␀ 03 e␀         rows.Entity      the event's sequence
+//	'g'  revision guard         tenant class [kind] id [ent]      g t␀ 00 01 u␀ e␀   8 bytes          the event's sequence
+//	'k'  counter                tenant scope id kind          k t␀ 02 e␀ 01      rows.Counts      constant
+//	'z'  quarantine             sequence                          z 00…07            rows.Quarantined the event's sequence
+//	'm'  meta                   name                              m watermark        see store        constant
+//
+// Writers: the fold writes a, e, p, q, n and g; the indexer writes z; the store
+// writes k and m. Readers: the fold reads a, e, p, n and g; listings read a, e, p,
+// q and n; statistics read k; operators read z.
+//
+// Keys at the constant timestamp are rewritten in place and have no snapshots.
+//
+// The first four say the same four times: every combination of filters is one
+// contiguous range of one family, and in each range rows of a kind come in
+// bytewise (assignee, entitlement) order.
+//
+// # The order law
+//
+// Comparing two encoded keys of a family byte by byte gives the same result as
+// comparing their components in turn, and no key of one component list is a
+// prefix of another's. Ids may hold any byte, the terminator's included.
+//
+// The package refuses to know what values mean and does no I/O. Every function
+// is pure and may be called from any goroutine.
+package keys

@@ -1,0 +1,13 @@
+package listing
+
+import "errors"
+
+// Errors of the sequence at which a listing reads. The index returns them,
+// whatever it keeps its rows in.
+var (
+	// ErrPruned is returned for a read below the floor, also when the floor
+	// overtook the read while it ran.
+	ErrPruned = errors.New("below the history window")
+	// ErrAhead is returned for a read above the last applied sequence.
+	ErrAhead = errors.New("not yet applied")
+)

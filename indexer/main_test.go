@@ -1,0 +1,15 @@
+package indexer_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		os.Exit(beKilled(dir))
+	}
+	goleak.VerifyTestMain(m)
+}

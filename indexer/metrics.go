@@ -1,0 +1,63 @@
+package indexer
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/fold"
+)
+
+// Metrics count what an Indexer does. Register them with a registry once.
+type Metrics struct {
+	events      *prometheus.CounterVec
+	quarantines *prometheus.CounterVec
+	erasures    prometheus.Counter
+	batches     prometheus.Histogram
+	batchTime   prometheus.Histogram
+}
+
+// NewMetrics makes the metrics, at zero.
+func NewMetrics() *Metrics {
+	return &Metrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "assigndex_events_applied_total", Help: "Events applied since the start of the process, by type and outcome.",
+		}, []string{"type", "outcome"}),
+		quarantines: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "assigndex_events_quarantined_total", Help: "Messages quarantined since the start of the process, by code.",
+		}, []string{"code"}),
+		erasures: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "assigndex_events_erased_total", Help: "Sequences passed over because their message was erased from the stream.",
+		}),
+		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "assigndex_batch_events", Help: "Events made durable together.", Buckets: prometheus.ExponentialBuckets(1, 4, 7),
+		}),
+		batchTime: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "assigndex_batch_seconds", Help: "Time to fold a batch and make it durable.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+	}
+}
+
+// Describe is part of prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect is part of prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range []prometheus.Collector{m.events, m.quarantines, m.erasures, m.batches, m.batchTime} {
+		c.Collect(ch)
+	}
+}
+
+func (m *Metrics) applied(t events.Type, o fold.Outcome) {
+	m.events.WithLabelValues(string(t), o.String()).Inc()
+}
+
+func (m *Metrics) quarantined(c events.Code) { m.quarantines.WithLabelValues(string(c)).Inc() }
+
+func (m *Metrics) erased(n int) { m.erasures.Add(float64(n)) }
+
+func (m *Metrics) committed(events int, took time.Duration) {
+	m.batches.Observe(float64(events))
+	m.batchTime.Observe(took.Seconds())
+}

@@ -1,0 +1,24 @@
+// Package store keeps the index in Badger, in managed mode: the commit timestamp
+// of what an event wrote is the event's stream sequence, so a read at a sequence
+// sees the index exactly as it was when that event had been applied.
+//
+// It owns the directory (one process at a time), the format marker, the
+// watermark, the floor, the ladder, the counters, and the undoing at open of what a crash left
+// above the watermark. Nothing else imports Badger.
+//
+// It refuses a directory of another format or another fold (ErrFormat), reads
+// above the watermark (ErrAhead) and reads below the floor (ErrPruned), which
+// Badger would answer with missing rows and no error.
+//
+// What the store writes for itself lies at one constant timestamp, where a
+// rewrite replaces: such rows have no snapshots and are read together with the
+// watermark only. Under the tag 'm' these are "watermark", "floor", "counting"
+// (how the counters came about) and "ladder/" with a sequence of eight bytes.
+//
+// A batch can read back what it wrote, except the family by application and
+// entitlement, which no rule of the fold reads.
+//
+// Concurrency: one goroutine fills batches, and one commits them and advances the
+// floor; they may be two. Everything else may be called from any goroutine. The store starts no goroutine of its own;
+// Badger's end with Close.
+package store

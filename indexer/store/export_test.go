@@ -1,0 +1,14 @@
+package store
+
+import badger "github.com/dgraph-io/badger/v4"
+
+// Badger lets benchmarks read the database with nothing in between.
+func (s *Store) Badger() *badger.DB { return s.db }
+
+// LowerMaxCounterBytes makes batches give their counters up early, until the
+// function that it returns is called.
+func LowerMaxCounterBytes(bytes int) (restore func()) {
+	before := maxCounterBytes
+	maxCounterBytes = bytes
+	return func() { maxCounterBytes = before }
+}

@@ -1,0 +1,96 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/assigndex/assigndex/indexer/fold"
+)
+
+// Format is the version of keys and stored values. Every change of either takes
+// a new version and a line here.
+//
+//	1: the first
+const Format = 1
+
+// ErrFormat is returned by Open for a directory that another version wrote, or
+// that is not an index.
+var ErrFormat = errors.New("not an index of this version")
+
+const markerFile = "ASSIGNDEX"
+
+// marker is the content of the marker file.
+type marker struct {
+	Format int `json:"format"`
+	Fold   int `json:"fold"`
+}
+
+// checkMarker makes sure that dir is empty or an index of this version, and
+// marks an empty one.
+func checkMarker(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, markerFile)
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if e.Name() != markerFile+".tmp" { // left by a crash during the first start
+				return fmt.Errorf("%w: %s holds %q but no file %s; name an empty directory or one that assigndex made", ErrFormat, dir, e.Name(), markerFile)
+			}
+		}
+		return writeMarker(path)
+	}
+	if err != nil {
+		return err
+	}
+	var m marker
+	if err := json.Unmarshal(content, &m); err != nil {
+		return fmt.Errorf("%w: %s cannot be read (%w); move the directory away and start again, the index is rebuilt from the stream", ErrFormat, path, err)
+	}
+	if m.Format != Format || m.Fold != fold.Version {
+		return fmt.Errorf("%w: %s has format %d and fold %d, this program has format %d and fold %d; "+
+			"use the program that wrote it, or move the directory away and start again, the index is rebuilt from the stream",
+			ErrFormat, dir, m.Format, m.Fold, Format, fold.Version)
+	}
+	return nil
+}
+
+func writeMarker(path string) error {
+	content, err := json.Marshal(marker{Format: Format, Fold: fold.Version}, jsontext.WithIndent("  "))
+	if err != nil {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := writeSynced(tmp, append(content, '\n')); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }() // only synced
+	return dir.Sync()
+}
+
+func writeSynced(path string, content []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}

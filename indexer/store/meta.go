@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/go-json-experiment/json"
+
+	"github.com/assigndex/assigndex/indexer/keys"
+	"github.com/assigndex/assigndex/indexer/listing"
+	"github.com/assigndex/assigndex/indexer/position"
+	"github.com/assigndex/assigndex/indexer/rows"
+)
+
+// Errors of positions, which are the listing's: who reads through the index does
+// not know the store.
+var (
+	ErrPruned = listing.ErrPruned
+	ErrAhead  = listing.ErrAhead
+)
+
+// constant is the timestamp of what the store writes for itself. A key must
+// never gain a version per batch: Badger keeps all versions of a key in one
+// table.
+const constant = 1
+
+var (
+	watermarkKey = keys.Meta("watermark")
+	floorKey     = keys.Meta("floor")
+	ladderPrefix = keys.Meta("ladder/")
+)
+
+// Watermark is the last sequence that is wholly in the index, and what tells
+// the stream that it came from.
+type Watermark = position.Position
+
+// Rung is a step of the ladder: a sequence of the past and its time.
+type Rung struct {
+	rows.Moment
+	Fingerprint []byte
+}
+
+// rungEvery is the least distance in time between rungs, so that a window of a
+// day holds at most 86,400.
+const rungEvery = time.Second
+
+func (s *Store) readMeta() error {
+	txn := s.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	value, err := get(txn, watermarkKey)
+	if err != nil {
+		return err
+	}
+	if value != nil {
+		if err := json.Unmarshal(value, &s.applied); err != nil {
+			return fmt.Errorf("watermark: %w", rows.ErrCorrupt)
+		}
+	}
+	value, err = get(txn, floorKey)
+	if err != nil {
+		return err
+	}
+	if value != nil {
+		if len(value) != 8 {
+			return fmt.Errorf("floor: %w", rows.ErrCorrupt)
+		}
+		s.floor = binary.BigEndian.Uint64(value)
+	}
+	return nil
+}
+
+// Applied gives the watermark: every event up to it is in the index, durably.
+func (s *Store) Applied() Watermark {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.applied
+}
+
+// Floor gives the lowest sequence that can still be read.
+func (s *Store) Floor() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.floor
+}
+
+// Wait returns when seq has been applied, or with the context's error.
+func (s *Store) Wait(ctx context.Context, seq uint64) error {
+	for {
+		s.mu.RLock()
+		reached, advance := s.applied.Seq >= seq, s.advance
+		s.mu.RUnlock()
+		if reached {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-advance:
+		}
+	}
+}
+
+// Bind ties an empty index to its stream, at the position before the first
+// message that it will read. It must be called before the first batch.
+func (s *Store) Bind(at Watermark) error {
+	if s.Applied().Seq != 0 {
+		return errors.New("bind: the index is not empty")
+	}
+	return s.commitWatermark(at, &tally{})
+}
+
+// commitWatermark makes w durable, with the counters and with a rung when one is
+// due, and then lets readers see it.
+func (s *Store) commitWatermark(w Watermark, t *tally) error {
+	s.constants.Lock()
+	defer s.constants.Unlock()
+	if t.wide() {
+		if err := s.addWide(t); err != nil {
+			return err
+		}
+	}
+	if err := s.commitConstants(w, t); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.applied = w
+	close(s.advance)
+	s.advance = make(chan struct{})
+	s.mu.Unlock()
+	if t.lost {
+		return s.countAnew()
+	}
+	return nil
+}
+
+// commitConstants writes all that moves with the watermark in one transaction.
+func (s *Store) commitConstants(w Watermark, t *tally) error {
+	value, err := json.Marshal(&w)
+	if err != nil {
+		return err
+	}
+	txn := s.db.NewTransactionAt(constant, true)
+	defer txn.Discard()
+	if err := txn.Set(watermarkKey, value); err != nil {
+		return err
+	}
+	if w.Nano/int64(rungEvery) != s.Applied().Nano/int64(rungEvery) {
+		if err := txn.Set(rungKey(w.Seq), rungValue(w)); err != nil {
+			return err
+		}
+	}
+	switch {
+	case t.lost:
+		err = markIn(txn, counting{Thresholds: s.thresholds}) // a crash before the count is over counts again
+	case t.wide():
+		err = markIn(txn, counting{Thresholds: s.thresholds, Valid: true}) // addWide has added them
+	default:
+		err = t.writeTo(txn)
+	}
+	if err != nil {
+		return err
+	}
+	return txn.CommitAt(constant, nil)
+}
+
+func rungKey(seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(append([]byte(nil), ladderPrefix...), seq)
+}
+
+func rungValue(w Watermark) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(w.Nano)), w.Fingerprint...)
+}
+
+// RungBefore gives the highest rung whose time is at most nano, and false when
+// there is none.
+func (s *Store) RungBefore(nano int64) (Rung, bool, error) {
+	var best Rung
+	found := false
+	err := s.eachRung(func(r Rung) bool {
+		if r.Nano <= nano {
+			best, found = r, true
+		}
+		return r.Nano <= nano
+	})
+	return best, found, err
+}
+
+// eachRung visits the ladder from the lowest rung until visit returns false.
+func (s *Store) eachRung(visit func(Rung) bool) error {
+	txn := s.db.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.Prefix = ladderPrefix
+	it := txn.NewIterator(o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		key := it.Item().Key()
+		value, err := it.Item().ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		if len(key) != len(ladderPrefix)+8 || len(value) < 8 {
+			return fmt.Errorf("ladder: %w", rows.ErrCorrupt)
+		}
+		r := Rung{
+			Moment:      rows.Moment{Seq: binary.BigEndian.Uint64(key[len(ladderPrefix):]), Nano: int64(binary.BigEndian.Uint64(value))},
+			Fingerprint: value[8:],
+		}
+		if !visit(r) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// AdvanceFloor gives up the history below seq: reads there are refused from now
+// on, and compaction may drop what they would have seen. A seq at or below the
+// floor does nothing; one above the watermark is an error.
+func (s *Store) AdvanceFloor(seq uint64) error {
+	if seq <= s.Floor() {
+		return nil
+	}
+	if applied := s.Applied().Seq; seq > applied {
+		return fmt.Errorf("floor %d is above the watermark %d: %w", seq, applied, ErrAhead)
+	}
+	txn := s.db.NewTransactionAt(constant, true)
+	defer func() { txn.Discard() }()
+	if err := txn.Set(floorKey, binary.BigEndian.AppendUint64(nil, seq)); err != nil {
+		return err
+	}
+	var old [][]byte
+	if err := s.eachRung(func(r Rung) bool {
+		if r.Seq < seq {
+			old = append(old, rungKey(r.Seq))
+		}
+		return r.Seq < seq && len(old) < 10_000 // the rest goes next time
+	}); err != nil {
+		return err
+	}
+	for _, key := range old {
+		if err := txn.Delete(key); err != nil {
+			return err
+		}
+	}
+	if err := txn.CommitAt(constant, nil); err != nil {
+		return err
+	}
+	// Readers are refused before anything can be dropped.
+	s.mu.Lock()
+	s.floor = seq
+	s.mu.Unlock()
+	s.db.SetDiscardTs(seq)
+	return nil
+}

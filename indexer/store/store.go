@@ -1,0 +1,207 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/rs/zerolog"
+
+	"github.com/assigndex/assigndex/indexer/keys"
+	"github.com/assigndex/assigndex/indexer/rows"
+)
+
+// Options open a store.
+type Options struct {
+	Dir    string // made if absent
+	Logger zerolog.Logger
+	// Thresholds are the levels that counters count scores by; nil: the default.
+	// Another value than the last time counts anew at open.
+	Thresholds *rows.Thresholds
+}
+
+// Store is an open index.
+type Store struct {
+	db     *badger.DB
+	log    zerolog.Logger
+	undone uint64 // the highest sequence with versions that Open undid; see Batch.eachUndone
+
+	thresholds rows.Thresholds
+	constants  sync.RWMutex // held while watermark and counters change together
+
+	mu      sync.RWMutex  // guards what follows
+	applied Watermark     // the last one that is durable
+	floor   uint64        // reads below are refused
+	advance chan struct{} // closed and replaced when applied moves
+}
+
+// memTableBytes is the size of a memtable, of which Badger keeps two. A
+// transaction is at most 15% of one. Writing one out takes memory in proportion.
+const memTableBytes = 32 << 20
+
+// blockCacheBytes holds decompressed blocks for readers.
+const blockCacheBytes = 64 << 20
+
+// Open opens the index in a directory, making it if the directory is empty, and
+// undoes what a crash left above the watermark.
+func Open(o Options) (*Store, error) {
+	if err := checkMarker(o.Dir); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	db, err := openBadger(o)
+	if err != nil {
+		return nil, fmt.Errorf("open index in %s: %w", o.Dir, err)
+	}
+	if o.Thresholds == nil {
+		o.Thresholds = &rows.DefaultThresholds
+	}
+	s := &Store{db: db, log: o.Logger, thresholds: *o.Thresholds, advance: make(chan struct{})}
+	if err := s.recover(); err != nil {
+		return nil, fmt.Errorf("open index in %s: %w", o.Dir, errors.Join(err, db.Close()))
+	}
+	return s, nil
+}
+
+func openBadger(o Options) (*badger.DB, error) {
+	opts := badger.DefaultOptions(o.Dir).
+		WithLogger(badgerLog{o.Logger}).
+		// Events are applied by one goroutine, in order: there are no conflicts.
+		WithDetectConflicts(false).
+		WithSyncWrites(true).
+		WithNumVersionsToKeep(1).
+		WithMemTableSize(memTableBytes).
+		WithNumMemtables(2).
+		// A page seeks in every table of level 0 and once in each level below: few of
+		// both make it a third faster, and writing is as quick.
+		WithNumLevelZeroTables(2).
+		WithBaseLevelSize(64 << 20).
+		// Larger than any value of ours: rows live in the tree, next to their keys.
+		WithValueThreshold(1 << 20).
+		WithValueLogFileSize(1 << 20).
+		// Faces repeat much of each other: a third of the size for the same speed.
+		WithCompression(options.Snappy).
+		WithBlockCacheSize(blockCacheBytes).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMetricsEnabled(false)
+	// A power cut can leave a memtable file without a byte in it. The first open
+	// gives it a size and fails, the second succeeds.
+	empty := hasEmptyMemTable(o.Dir)
+	db, err := badger.OpenManaged(opts)
+	if err != nil && empty {
+		o.Logger.Warn().Err(err).Msg("opening the index again after an empty memtable file")
+		db, err = badger.OpenManaged(opts)
+	}
+	return db, err
+}
+
+func hasEmptyMemTable(dir string) bool {
+	files, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return false
+	}
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil && st.Size() == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// recover reads what the store knows of itself and brings the rest in line.
+func (s *Store) recover() error {
+	if err := s.readMeta(); err != nil {
+		return err
+	}
+	// Badger forgets this at every close.
+	s.db.SetDiscardTs(s.floor)
+	undone, highest, err := s.undoAbove(s.applied.Seq)
+	if err != nil {
+		return fmt.Errorf("undo what a crash left above sequence %d: %w", s.applied.Seq, err)
+	}
+	s.undone = highest
+	if undone > 0 {
+		s.log.Info().Int("keys", undone).Uint64("seq", s.applied.Seq).Msg("undid what a crash left above the watermark")
+	}
+	return s.openCounters()
+}
+
+// Close releases the directory. Views must be closed before.
+func (s *Store) Close() error { return s.db.Close() }
+
+// Sizes gives the bytes on disk of the tree and of the value log.
+func (s *Store) Sizes() (tree, valueLog int64) { return s.db.Size() }
+
+// undoAbove makes every key that has a version above seq read as it did at seq,
+// by writing that again at the same timestamps, and returns how many versions it
+// wrote and the highest that there is. A crash during it leaves versions that the
+// next call finds.
+func (s *Store) undoAbove(seq uint64) (undone int, highest uint64, err error) {
+	all := s.db.NewTransactionAt(math.MaxUint64, false)
+	defer all.Discard()
+	then := s.db.NewTransactionAt(seq, false)
+	defer then.Discard()
+	o := badger.DefaultIteratorOptions
+	o.AllVersions, o.PrefetchValues, o.SinceTs = true, false, seq
+	it := all.NewIterator(o)
+	defer it.Close()
+
+	wb := s.db.NewManagedWriteBatch()
+	defer wb.Cancel()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		if item.Version() <= seq || item.Key()[0] == byte(keys.MetaTag) {
+			continue // the store's own rows have no sequence
+		}
+		highest = max(highest, item.Version())
+		key := item.KeyCopy(nil)
+		old, err := get(then, key)
+		if err != nil {
+			return undone, highest, err
+		}
+		if old == nil {
+			if item.IsDeletedOrExpired() {
+				continue // undone by an earlier open, or deleted what was not there
+			}
+			err = wb.DeleteAt(key, item.Version())
+		} else {
+			err = wb.SetEntryAt(badger.NewEntry(key, old), item.Version())
+		}
+		if err != nil {
+			return undone, highest, err
+		}
+		undone++
+	}
+	return undone, highest, wb.Flush()
+}
+
+// get returns the value of key at the transaction's timestamp, nil when absent.
+func get(txn *badger.Txn, key []byte) ([]byte, error) {
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	value, err := item.ValueCopy(nil)
+	if value == nil && err == nil {
+		value = []byte{}
+	}
+	return value, err
+}
+
+// badgerLog passes Badger's log on, one level lower: what it calls info is of
+// use to us only when something is looked into.
+type badgerLog struct{ log zerolog.Logger }
+
+func (l badgerLog) Errorf(format string, args ...any) { l.log.Error().Msgf("badger: "+format, args...) }
+func (l badgerLog) Warningf(format string, args ...any) {
+	l.log.Warn().Msgf("badger: "+format, args...)
+}
+func (l badgerLog) Infof(format string, args ...any)  { l.log.Debug().Msgf("badger: "+format, args...) }
+func (l badgerLog) Debugf(format string, args ...any) { l.log.Trace().Msgf("badger: "+format, args...) }

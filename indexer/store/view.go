@@ -1,0 +1,100 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"sync"
+
+	badger "github.com/dgraph-io/badger/v4"
+)
+
+// View reads the index as it was when the event at its sequence had been
+// applied. It is used by one goroutine at a time and must be closed.
+type View struct {
+	store *Store
+	seq   uint64
+	txn   *badger.Txn
+	once  sync.Once
+}
+
+// View opens the index at a sequence between the floor and the watermark. It
+// returns ErrPruned below and ErrAhead above.
+func (s *Store) View(seq uint64) (*View, error) {
+	s.mu.RLock()
+	applied, floor := s.applied.Seq, s.floor
+	s.mu.RUnlock()
+	if seq > applied {
+		return nil, fmt.Errorf("sequence %d, the last applied is %d: %w", seq, applied, ErrAhead)
+	}
+	if seq < floor {
+		return nil, fmt.Errorf("sequence %d, the lowest that can be read is %d: %w", seq, floor, ErrPruned)
+	}
+	return &View{store: s, seq: seq, txn: s.db.NewTransactionAt(seq, false)}, nil
+}
+
+// Seq is the sequence that the view reads at.
+func (v *View) Seq() uint64 { return v.seq }
+
+// Get returns a copy of the value of key, nil when absent.
+func (v *View) Get(key []byte) ([]byte, error) { return get(v.txn, key) }
+
+// Range visits the keys that have the prefix and are not below from, in
+// bytewise order, until visit returns false. Key and value are valid until visit
+// returns. Only after Check may the rows be believed.
+func (v *View) Range(prefix, from []byte, visit func(key, value []byte) bool) error {
+	o := badger.DefaultIteratorOptions
+	o.Prefix, o.PrefetchValues = prefix, false
+	it := v.txn.NewIterator(o)
+	defer it.Close()
+	if bytes.Compare(from, prefix) < 0 {
+		from = prefix // from a key before the prefix Badger would find nothing
+	}
+	more := true
+	for it.Seek(from); more && it.Valid(); it.Next() {
+		item := it.Item()
+		if err := item.Value(func(value []byte) error {
+			more = visit(item.Key(), value)
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Later visits the values that key was given after the view's sequence, as far as
+// they are applied, newest first.
+func (v *View) Later(key []byte, visit func(value []byte) error) error {
+	applied := v.store.Applied().Seq
+	if applied <= v.seq {
+		return nil // as on the first page of most listings
+	}
+	txn := v.store.db.NewTransactionAt(applied, false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.AllVersions, o.PrefetchValues, o.SinceTs = true, false, v.seq
+	it := txn.NewKeyIterator(key, o)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		if item.Version() <= v.seq || item.IsDeletedOrExpired() {
+			continue
+		}
+		if err := item.Value(visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Check returns ErrPruned when the floor has overtaken the view, so that what
+// was read from it may lack rows.
+func (v *View) Check() error {
+	if floor := v.store.Floor(); v.seq < floor {
+		return fmt.Errorf("sequence %d, the lowest that can be read is %d: %w", v.seq, floor, ErrPruned)
+	}
+	return nil
+}
+
+// Close releases the view. It may be called more than once.
+func (v *View) Close() { v.once.Do(v.txn.Discard) }

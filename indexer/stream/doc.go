@@ -1,0 +1,18 @@
+// Package stream reads the JetStream stream that is the truth of the index, and
+// makes sure that it is the stream that the index was built from.
+//
+// It owns the connection to NATS, the stream's configuration, its identity and
+// incarnation, and one consumer: ephemeral, without acknowledgements, by start
+// sequence. The position lives in the index and nowhere else.
+//
+// It refuses to pass over anything in silence. Each time the consumer is made,
+// the stream's name, creation time, bounds and the message at the index's
+// watermark are compared with what the index remembers; then every message must
+// be the one after the last. A sequence that is missing is confirmed with the
+// server. A stream that is not the index's ends Read with ErrMismatch; faults
+// that pass (a lost connection, a server that restarts) are retried. It refuses
+// to let a publisher speak for the server: no header of a message ends a request.
+//
+// Concurrency: a Reader runs one Read at a time; Head may be called from any
+// goroutine.
+package stream

@@ -1,0 +1,121 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/assigndex/assigndex/indexer/listing"
+	"github.com/assigndex/assigndex/indexer/rows"
+)
+
+// DefaultMaxCounted is how many rows one request counts where there is no counter,
+// unless Options.MaxCounted says otherwise.
+const DefaultMaxCounted = 1_000_000
+
+// countChunk is how many rows are counted between looks at that bound.
+const countChunk = 10_000
+
+// parameterNames are those that ParseCount knows.
+const parameterNames = "usr_id, grp_id, ent_id, app_id, type, as_of and at_least"
+
+// ParseCount reads the part of a URL behind the question mark as a request to
+// Count. Every error is an *Error.
+func ParseCount(raw string) (Request, error) {
+	var r Request
+	params, err := url.ParseQuery(raw)
+	if err != nil {
+		return r, &Error{InvalidField, "", "the part behind the question mark is not percent-encoded"}
+	}
+	texts := map[string]*string{"usr_id": &r.UsrID, "grp_id": &r.GrpID, "ent_id": &r.EntID, "app_id": &r.AppID, "type": &r.Type}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		text, known := texts[name]
+		if !known && name != "as_of" && name != "at_least" {
+			return r, &Error{UnknownField, ClipName(name), "no parameter has this name; there are " + parameterNames}
+		}
+		values := params[name]
+		if len(values) > 1 {
+			return r, invalidField(name, "must not be given twice")
+		}
+		if values[0] == "" {
+			return r, invalidField(name, "must not be empty; leave the parameter out to count every one")
+		}
+		if known {
+			*text = values[0]
+			continue
+		}
+		seq, err := strconv.ParseUint(values[0], 10, 64)
+		switch {
+		case err != nil:
+			return r, invalidField(name, integerRule)
+		case name == "as_of":
+			r.AsOf = &seq
+		default:
+			r.AtLeast = seq
+		}
+	}
+	return r, nil
+}
+
+// Count gives the number of selected assignments by level. What is asked about
+// the present of a tenant, an application or an entitlement comes from counters;
+// everything else is counted, within a limit. Cursor, PageSize and Include of the
+// request are of no matter. Errors and the Page are as those of Lister.Page.
+func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.Counts, Page, error) {
+	page := l.Place()
+	if page.Stream == "" {
+		return rows.Counts{}, page, &Error{NotReady, "", "the index is not connected to its stream yet"}
+	}
+	if req.Stream != "" && req.Stream != page.Stream {
+		return rows.Counts{}, page, otherStream("the request is for another incarnation of the stream")
+	}
+	sel, err := req.selector(tenant, l.opts.Levels)
+	if err != nil {
+		return rows.Counts{}, page, err
+	}
+	sel.Include = 0
+	seq, err := l.reach(ctx, &page, req.AtLeast, req.AsOf)
+	if err != nil {
+		return rows.Counts{}, page, err
+	}
+	if req.AsOf == nil {
+		counts, at, ok, err := l.index.Counts(sel)
+		if err != nil {
+			return rows.Counts{}, page, err
+		}
+		if ok {
+			page.Seq = at
+			return counts, page, nil
+		}
+	}
+	counts, err := l.countRows(ctx, seq, sel)
+	if err != nil {
+		return rows.Counts{}, page, l.readError(err, seq)
+	}
+	page.Seq = seq
+	return counts, page, nil
+}
+
+func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector) (counts rows.Counts, err error) {
+	var after *listing.Position
+	for left := l.opts.MaxCounted; ; {
+		limit := min(countChunk, left)
+		sel.Budget = limit
+		page, err := l.index.List(ctx, seq, sel, after, limit, func(f rows.Face) { counts[l.opts.Levels.Of(f)]++ })
+		if err != nil {
+			return counts, err
+		}
+		if !page.More {
+			return counts, nil
+		}
+		if left -= page.Read; left <= 0 {
+			return counts, &Error{TooManyRows, "", fmt.Sprintf(
+				"more than %d rows would have to be counted; ask about the present of the tenant, an application or an entitlement",
+				l.opts.MaxCounted)}
+		}
+		after = &page.Last
+	}
+}

@@ -1,0 +1,148 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/assigndex/assigndex/query"
+)
+
+// The codes of this package, beside those of package query.
+const (
+	Unauthenticated  query.Code = "unauthenticated"
+	TenantRequired   query.Code = "tenant_required"
+	TenantForbidden  query.Code = "tenant_forbidden"
+	RoleForbidden    query.Code = "role_forbidden"
+	InvalidHeader    query.Code = "invalid_header"
+	NotFound         query.Code = "not_found"
+	MethodNotAllowed query.Code = "method_not_allowed"
+	RequestTimeout   query.Code = "request_timeout"
+	BodyTooLarge     query.Code = "body_too_large"
+	UnsupportedMedia query.Code = "unsupported_media_type"
+	Lagging          query.Code = "lagging"
+	Internal         query.Code = "internal"
+)
+
+// kind is what all problems of a code have in common.
+type kind struct {
+	status int
+	title  string
+}
+
+// kinds is the one place that maps a reason to a status.
+var kinds = map[query.Code]kind{
+	query.InvalidJSON:       {http.StatusBadRequest, "The body is not a JSON object"},
+	query.UnknownField:      {http.StatusBadRequest, "Unknown field"},
+	query.InvalidField:      {http.StatusBadRequest, "Invalid value of a field"},
+	query.ConflictingFields: {http.StatusBadRequest, "Fields contradict each other"},
+	query.InvalidCursor:     {http.StatusBadRequest, "Invalid cursor"},
+	query.CursorMismatch:    {http.StatusBadRequest, "The cursor is of another query"},
+	query.StreamChanged:     {http.StatusGone, "The stream was replaced"},
+	query.HistoryPruned:     {http.StatusGone, "Below the history window"},
+	query.NotReady:          {http.StatusServiceUnavailable, "Not ready"},
+	query.NotReached:        {http.StatusServiceUnavailable, "The sequence was not reached in time"},
+
+	query.TooManyRows: {http.StatusUnprocessableEntity, "Too many rows to count"},
+	InvalidItems:      {http.StatusUnprocessableEntity, "No item of the batch is valid"},
+	StreamUnavailable: {http.StatusServiceUnavailable, "The stream does not take events"},
+
+	Unauthenticated:  {http.StatusUnauthorized, "Valid credentials are needed"},
+	TenantRequired:   {http.StatusBadRequest, "A tenant must be named"},
+	TenantForbidden:  {http.StatusForbidden, "Not for this tenant"},
+	RoleForbidden:    {http.StatusForbidden, "Not for this role"},
+	InvalidHeader:    {http.StatusBadRequest, "Invalid header"},
+	NotFound:         {http.StatusNotFound, "Not found"},
+	MethodNotAllowed: {http.StatusMethodNotAllowed, "Method not allowed"},
+	RequestTimeout:   {http.StatusRequestTimeout, "The request took too long to arrive"},
+	BodyTooLarge:     {http.StatusRequestEntityTooLarge, "The body is too large"},
+	UnsupportedMedia: {http.StatusUnsupportedMediaType, "The body must be JSON"},
+	Lagging:          {http.StatusServiceUnavailable, "Too far behind the stream"},
+	Internal:         {http.StatusInternalServerError, "Internal error"},
+}
+
+// typePrefix and a code make the URI of a problem's type.
+const typePrefix = "https://github.com/assigndex/assigndex/blob/main/query/API.md#"
+
+// retryAfter is what a client should wait after a 503, in seconds.
+const retryAfter = "1"
+
+// refuse answers a request that failed.
+func (s *Server) refuse(x *exchange, err error) {
+	if problem, ok := errors.AsType[*query.Error](err); ok {
+		s.refuseWith(x, problem, nil)
+		return
+	}
+	if x.r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		x.status = statusClientGone
+		panic(http.ErrAbortHandler) // nobody is there to read an answer
+	}
+	s.log.Error().Err(err).Str("route", x.route.name).Msg("a request failed")
+	s.refuseWith(x, internal(), nil)
+}
+
+func internal() *query.Error {
+	return &query.Error{Code: Internal, Detail: "the server failed and has logged why"}
+}
+
+// refuseWith answers with a problem, and with the members of a JSON object
+// beside its own when there is one.
+func (s *Server) refuseWith(x *exchange, problem *query.Error, object []byte) {
+	k, known := kinds[problem.Code]
+	if !known {
+		s.log.Error().Str("code", string(problem.Code)).Msg("a code has no status")
+		k = kinds[Internal]
+	}
+	h := x.w.Header()
+	switch k.status {
+	case http.StatusUnauthorized:
+		h["Www-Authenticate"] = s.challenges
+	case http.StatusMethodNotAllowed:
+		h["Allow"] = []string{strings.Join(x.route.methods, ", ")}
+	case http.StatusServiceUnavailable:
+		h["Retry-After"] = []string{retryAfter}
+	}
+	x.out = appendProblem(x.out[:0], k, problem)
+	if object == nil {
+		x.out = append(x.out, '}')
+	} else {
+		x.out = append(x.out, ',')
+		x.out = append(x.out, object[1:]...)
+	}
+	x.send(k.status, typeProblem, x.out)
+}
+
+// statusClientGone is what metrics and the log say when the client left first.
+const statusClientGone = 499
+
+// appendProblem prints a problem, without the brace at its end.
+func appendProblem(b []byte, k kind, p *query.Error) []byte {
+	b = append(b, `{"type":"`+typePrefix...)
+	b = append(b, p.Code...)
+	b = append(b, `","title":`...)
+	b = appendQuote(b, k.title)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(k.status), 10)
+	b = append(b, `,"detail":`...)
+	b = appendQuote(b, p.Detail)
+	b = append(b, `,"code":"`...)
+	b = append(b, p.Code...)
+	b = append(b, '"')
+	if p.Field != "" {
+		b = append(b, `,"field":`...)
+		b = appendQuote(b, p.Field)
+	}
+	return b
+}
+
+func appendQuote(b []byte, s string) []byte {
+	out, err := jsontext.AppendQuote(b, strings.ToValidUTF8(s, "\uFFFD"))
+	if err != nil {
+		return append(b, `""`...)
+	}
+	return out
+}

@@ -1,0 +1,38 @@
+package query
+
+import (
+	"context"
+	"time"
+
+	"github.com/assigndex/assigndex/indexer/listing"
+	"github.com/assigndex/assigndex/indexer/rows"
+)
+
+// Index is what is read. It may be used from any goroutine.
+type Index interface {
+	// Applied gives the last applied sequence and the incarnation of its stream,
+	// which is empty before the index was first connected to one.
+	Applied() (seq uint64, incarnation string)
+	// Floor gives the lowest sequence that can be read.
+	Floor() uint64
+	// Wait returns when seq has been applied, or with the context's error.
+	Wait(ctx context.Context, seq uint64) error
+	// List visits the faces of at most limit assignments at a sequence. It returns
+	// listing.ErrPruned below the floor and listing.ErrAhead above what is applied;
+	// what was visited before an error must not be believed.
+	List(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int,
+		visit func(rows.Face)) (listing.Page, error)
+	// Counts gives the number of selected assignments by level at the last applied
+	// sequence, which it returns. It reports false for a selection that no counter
+	// is kept of.
+	Counts(sel listing.Selector) (counts rows.Counts, seq uint64, ok bool, err error)
+}
+
+// Lag says how far the index is behind its stream.
+type Lag struct {
+	Applied   uint64
+	Head      uint64        // the stream's end as last seen
+	Known     bool          // Head was seen at least once
+	Sequences uint64        // Head - Applied, or 0
+	Age       time.Duration // for how long it has been behind; 0 when it is not
+}

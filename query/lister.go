@@ -1,0 +1,210 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/assigndex/assigndex/indexer/listing"
+	"github.com/assigndex/assigndex/indexer/rows"
+)
+
+// Lister answers requests from an index.
+type Lister struct {
+	index Index
+	opts  Options
+}
+
+// Options of a Lister.
+type Options struct {
+	MaxPageSize int           // rows, at least 1
+	MaxWait     time.Duration // how long a request waits for a sequence
+	Levels      rows.Thresholds
+
+	// Budget is how many rows a page reads to find those with the scores that are
+	// asked for; 0: listing.DefaultBudget.
+	Budget int
+	// MaxCounted is how many rows one request counts where there is no counter; 0:
+	// DefaultMaxCounted.
+	MaxCounted int
+}
+
+// NewLister makes a lister.
+func NewLister(index Index, o Options) *Lister {
+	o.Budget = cmp.Or(o.Budget, listing.DefaultBudget)
+	o.MaxCounted = cmp.Or(o.MaxCounted, DefaultMaxCounted)
+	return &Lister{index: index, opts: o}
+}
+
+// Page says where an answer stands in the stream and how the listing goes on.
+type Page struct {
+	// Seq is the sequence that the rows were read at. With an error it is the last
+	// applied sequence.
+	Seq    uint64
+	Stream string // the incarnation that Seq is of; empty: the index never had a stream
+	Cursor string // of the next page; empty: this is the last one
+}
+
+// Place gives where the index stands, as a Page without rows.
+func (l *Lister) Place() Page {
+	seq, stream := l.index.Applied()
+	return Page{Seq: seq, Stream: stream}
+}
+
+// Page visits the faces of one page, in order. A face is valid until visit
+// returns, and what was visited before an error must not be believed. The error
+// is an *Error, the context's, or a fault of the index. The Page that comes with
+// an error has its Seq and Stream.
+func (l *Lister) Page(ctx context.Context, tenant string, req *Request, visit func(rows.Face)) (Page, error) {
+	page := l.Place()
+	if page.Stream == "" {
+		return page, &Error{NotReady, "", "the index is not connected to its stream yet"}
+	}
+	if req.Stream != "" && req.Stream != page.Stream {
+		return page, otherStream("the request is for another incarnation of the stream")
+	}
+	sel, err := req.selector(tenant, l.opts.Levels)
+	if err != nil {
+		return page, err
+	}
+	limit, err := req.pageSize(l.opts.MaxPageSize)
+	if err != nil {
+		return page, err
+	}
+	query := queryHash(sel, req.AsOf)
+	from, err := start(req, sel, query, page.Stream)
+	if err != nil {
+		return page, err
+	}
+	seq, err := l.reach(ctx, &page, req.AtLeast, from.seq)
+	if err != nil {
+		return page, err
+	}
+	last, err := l.read(ctx, seq, sel, from.after, limit, visit)
+	if err != nil {
+		return page, l.readError(err, seq)
+	}
+	page.Seq = seq
+	if last != nil {
+		next := cursor{stream: page.Stream, seq: seq, query: query, at: *last}
+		page.Cursor = next.encode()
+	}
+	return page, nil
+}
+
+// beginning is where a page begins: at which sequence and after which row.
+type beginning struct {
+	seq   *uint64           // nil: the last applied
+	after *listing.Position // nil: the first row
+}
+
+// start reads the request's cursor and checks that it belongs to the query.
+func start(req *Request, sel listing.Selector, query hash, stream string) (beginning, error) {
+	if req.Cursor == "" {
+		return beginning{seq: req.AsOf}, nil
+	}
+	var inline [inlineBytes]byte
+	raw, ok := unbase64(inline[:0], req.Cursor)
+	if ok && len(raw) > 0 && raw[0] == seedMark {
+		at, ok := decodeSeed(raw)
+		if !ok {
+			return beginning{}, damaged()
+		}
+		if !slices.Equal(sel.Kinds, userKinds) {
+			return beginning{}, mismatch("a cursor of a user and an entitlement continues listings of type USER only")
+		}
+		return beginning{seq: req.AsOf, after: &at}, nil
+	}
+	if !ok {
+		return beginning{}, damaged()
+	}
+	c, ok := decodeCursor(raw)
+	switch {
+	case !ok:
+		return beginning{}, damaged()
+	case c.query != query:
+		return beginning{}, mismatch("the cursor is of another query or tenant: send it with the filters, type and as_of of its first page")
+	case !sel.Contains(c.at) || (req.AsOf != nil && *req.AsOf != c.seq):
+		return beginning{}, damaged() // no page of this query ends there
+	case c.stream != stream:
+		return beginning{}, otherStream("the cursor is of another incarnation of the stream; start again without it")
+	}
+	return beginning{seq: &c.seq, after: &c.at}, nil
+}
+
+// reach waits until the index has applied what the request needs, gives the
+// sequence to read at, and brings page up to date.
+func (l *Lister) reach(ctx context.Context, page *Page, atLeast uint64, fixed *uint64) (uint64, error) {
+	need := atLeast
+	if fixed != nil {
+		if atLeast > *fixed {
+			return 0, &Error{ConflictingFields, "at_least", fmt.Sprintf(
+				"the listing reads at sequence %d, which at_least is above; start a new listing to see later changes", *fixed)}
+		}
+		need = *fixed
+	}
+	if need > page.Seq {
+		if err := l.wait(ctx, need); err != nil {
+			return 0, err
+		}
+		before := page.Stream
+		if page.Seq, page.Stream = l.index.Applied(); page.Stream != before {
+			return 0, otherStream("the stream was replaced while the request waited")
+		}
+	}
+	if fixed == nil {
+		return page.Seq, nil
+	}
+	if floor := l.index.Floor(); *fixed < floor {
+		return 0, pruned(*fixed, floor)
+	}
+	return *fixed, nil
+}
+
+func (l *Lister) wait(ctx context.Context, seq uint64) error {
+	waiting, cancel := context.WithTimeout(ctx, l.opts.MaxWait)
+	defer cancel()
+	err := l.index.Wait(waiting, seq)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return notReached(seq)
+	default:
+		return err
+	}
+}
+
+// readError turns an error of the index into the answer to it.
+func (l *Lister) readError(err error, seq uint64) error {
+	switch {
+	case errors.Is(err, listing.ErrPruned):
+		return pruned(seq, l.index.Floor())
+	case errors.Is(err, listing.ErrAhead):
+		return notReached(seq)
+	default:
+		return err
+	}
+}
+
+func damaged() *Error {
+	return &Error{InvalidCursor, "cursor", "the cursor is damaged or not one of this service; send it exactly as it was received"}
+}
+
+func mismatch(detail string) *Error { return &Error{CursorMismatch, "cursor", detail} }
+
+func otherStream(detail string) *Error { return &Error{StreamChanged, "", detail} }
+
+func pruned(seq, floor uint64) *Error {
+	return &Error{HistoryPruned, "", fmt.Sprintf(
+		"sequence %d is below the history window, which begins at %d; start a new listing", seq, floor)}
+}
+
+func notReached(seq uint64) *Error {
+	return &Error{NotReached, "", fmt.Sprintf("sequence %d was not applied in time; try again", seq)}
+}
