@@ -194,7 +194,14 @@ func (x *Indexer) advanceFloor(now time.Time) error {
 	if err != nil || !ok {
 		return err
 	}
-	return x.store.AdvanceFloor(min(rung.Seq, oldest.seq))
+	if err := x.store.AdvanceFloor(min(rung.Seq, oldest.seq)); err != nil {
+		return err
+	}
+	select {
+	case x.floorMoved <- struct{}{}:
+	default: // tidying looks at the floor itself, when it comes to it
+	}
+	return nil
 }
 
 // clip bounds a text that a sender chose.

@@ -55,6 +55,7 @@ type Indexer struct {
 	// every message. The quarantine and its counter drop nothing.
 	quarantineLog zerolog.Logger
 	given         []given // what readers were given lately; owned by the goroutine that commits
+	floorMoved    chan struct{}
 }
 
 // New makes an indexer. Nothing runs before Run.
@@ -68,6 +69,7 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	return &Indexer{
 		store: st, stream: s, opts: o, log: o.Logger,
 		quarantineLog: o.Logger.Sample(&zerolog.BurstSampler{Burst: 100, Period: time.Second}),
+		floorMoved:    make(chan struct{}, 1),
 	}
 }
 
@@ -103,6 +105,7 @@ func (x *Indexer) run(ctx context.Context) error {
 	commits := make(chan sealed) // unbuffered: at most one batch is ahead of the durable ones
 	g.Go(func() error { return x.apply(ctx, decoded, commits) })
 	g.Go(func() error { return x.commit(ctx, commits) })
+	g.Go(func() error { return x.tidy(ctx) })
 	return g.Wait()
 }
 

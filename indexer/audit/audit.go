@@ -56,8 +56,8 @@ type Difference struct {
 // String names the row and the problem.
 func (d Difference) String() string { return fmt.Sprintf("%q: %s", d.Key, d.Problem) }
 
-// Agree compares every family with the family by assignee and returns at most
-// limit differences.
+// Agree compares every family of rows with the family by assignee, and the
+// attributes with the entitlements, and returns at most limit differences.
 func Agree(src Source, limit int) ([]Difference, error) {
 	a := agreement{src: src, limit: limit, expected: make(map[keys.Tag]int)}
 	if err := src.Range([]byte{byte(keys.ByAssignee)}, nil, a.row); err != nil {
@@ -70,13 +70,16 @@ func Agree(src Source, limit int) ([]Difference, error) {
 			return nil, err
 		}
 	}
+	if err := a.attributes(); err != nil {
+		return nil, err
+	}
 	return a.found, a.err
 }
 
 type agreement struct {
 	src      Source
 	limit    int
-	expected map[keys.Tag]int
+	expected map[keys.Tag]int // keys that were found where they should be, by family
 	found    []Difference
 	err      error
 }

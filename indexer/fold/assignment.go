@@ -32,8 +32,7 @@ func (f *folding) upsertAssignment(s subject, oldValue []byte) error {
 
 	id := f.assignmentRow()
 	if oldValue == nil {
-		f.w.Recount(id, nil, &row)
-		if err := f.put(s.key, row.Encode()); err != nil {
+		if err := f.save(s.key, id, nil, &row); err != nil {
 			return err
 		}
 		return f.list(id, row)
@@ -46,8 +45,7 @@ func (f *folding) upsertAssignment(s subject, oldValue []byte) error {
 		return nil
 	}
 	row.Created = old.Created
-	f.w.Recount(id, &old, &row)
-	if err := f.put(s.key, row.Encode()); err != nil {
+	if err := f.save(s.key, id, &old, &row); err != nil {
 		return err
 	}
 	if bytes.Equal(row.Face, old.Face) {
@@ -59,6 +57,18 @@ func (f *folding) upsertAssignment(s subject, oldValue []byte) error {
 		}
 	}
 	return f.list(id, row)
+}
+
+// save makes a row what it is after the event, nil for none, in the family that
+// holds it whole, and tells of the change.
+func (f *folding) save(key []byte, id keys.Row, before, after *rows.Row) error {
+	if err := f.w.Changed(id, before, after); err != nil {
+		return err
+	}
+	if after == nil {
+		return f.del(key)
+	}
+	return f.put(key, after.Encode())
 }
 
 // list writes the row's face into every family but the first.
@@ -108,8 +118,7 @@ func (f *folding) revoke(id keys.Row, value []byte) error {
 	if err != nil {
 		return err
 	}
-	f.w.Recount(id, &row, nil)
-	if err := f.del(id.Make(keys.ByAssignee)); err != nil {
+	if err := f.save(id.Make(keys.ByAssignee), id, &row, nil); err != nil {
 		return err
 	}
 	if err := f.del(id.Make(keys.ByEntitlement)); err != nil {

@@ -1,7 +1,10 @@
 package fold
 
 import (
+	"bytes"
 	"fmt"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/keys"
@@ -30,8 +33,45 @@ func (f *folding) upsertEntity(s subject, oldValue []byte) error {
 	if err := f.put(s.key, entity.Encode()); err != nil {
 		return err
 	}
-	if s.class == keys.ClassEntitlement {
-		return f.followEntitlement(old.Rules, entity.Rules)
+	if s.class != keys.ClassEntitlement {
+		return nil
+	}
+	if err := f.reattribute(s.id, old.Record, f.ev.Entitlement); err != nil {
+		return err
+	}
+	return f.followEntitlement(old.Rules, entity.Rules)
+}
+
+// reattribute lets an entitlement be found by what it is now and no longer by
+// what it was: its old record, empty when it was not known, and nil when it is no
+// more.
+func (f *folding) reattribute(entID string, oldRecord []byte, now *events.Entitlement) error {
+	var old events.Entitlement
+	if len(oldRecord) > 0 {
+		if err := json.Unmarshal(oldRecord, &old); err != nil {
+			return fmt.Errorf("entitlement: %w", rows.ErrCorrupt)
+		}
+	}
+	if now == nil {
+		now = new(events.Entitlement)
+	}
+	before, after := keys.AttributesOf(&old), keys.AttributesOf(now)
+	for i, was := range before {
+		is := after[i]
+		wasKey, isKey := keys.AttributeOf(f.ev.Tenant, was.Attribute, was.Value, entID), keys.AttributeOf(f.ev.Tenant, is.Attribute, is.Value, entID)
+		if bytes.Equal(wasKey, isKey) {
+			continue // also when they differ behind what a key holds
+		}
+		if was.Value != "" {
+			if err := f.del(wasKey); err != nil {
+				return err
+			}
+		}
+		if is.Value != "" {
+			if err := f.put(isKey, nil); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -73,8 +113,7 @@ func (f *folding) followEntitlement(before, now rows.Rules) error {
 			return nil
 		}
 		row.Updated = f.at
-		f.w.Recount(id, &old, &row)
-		if err := f.put(id.Make(keys.ByAssignee), row.Encode()); err != nil {
+		if err := f.save(id.Make(keys.ByAssignee), id, &old, &row); err != nil {
 			return err
 		}
 		return f.relist(id, old, row)
@@ -85,7 +124,7 @@ func (f *folding) followEntitlement(before, now rows.Rules) error {
 // all the same.
 func (f *folding) deleteEntity(s subject, oldValue []byte) error {
 	if oldValue != nil {
-		if err := f.del(s.key); err != nil {
+		if err := f.forget(s, oldValue); err != nil {
 			return err
 		}
 	}
@@ -102,6 +141,18 @@ func (f *folding) deleteEntity(s subject, oldValue []byte) error {
 	default:
 		return f.eachRowOf(keys.ByApp, s.id, f.revoke)
 	}
+}
+
+// forget removes an entity, whose stored value is given.
+func (f *folding) forget(s subject, value []byte) error {
+	if err := f.del(s.key); err != nil || s.class != keys.ClassEntitlement {
+		return err
+	}
+	old, err := rows.DecodeEntity(value)
+	if err != nil {
+		return err
+	}
+	return f.reattribute(s.id, old.Record, nil)
 }
 
 func (f *folding) revokeAssignee(a events.Assignee) error {

@@ -14,7 +14,8 @@ import (
 // a line here.
 //
 //	1: the first
-const Version = 1
+//	2: entitlements can be found by their attributes; every change is logged
+const Version = 2
 
 // State is the index just before the event.
 type State interface {
@@ -32,9 +33,10 @@ type State interface {
 type Writer interface {
 	Put(key, value []byte) error
 	Delete(key []byte) error
-	// Recount tells that an assignment changed, for counters. Before is nil for a
-	// new one and after for a revoked one.
-	Recount(id keys.Row, before, after *rows.Row)
+	// Changed tells that an assignment changes, for counters and the change log,
+	// once for each that does. Before is nil for a new one and after for a revoked
+	// one; neither is kept.
+	Changed(id keys.Row, before, after *rows.Row) error
 }
 
 // Outcome says what an event did.

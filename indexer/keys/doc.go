@@ -16,13 +16,19 @@
 //	'q'  by app and entitlement tenant app entitlement kind asg   q t␀ p␀ e␀ 01 u␀   rows.Face        the event's sequence
 //	'n'  entity                 tenant class id                   n t␀ 03 e␀         rows.Entity      the event's sequence
 //	'g'  revision guard         tenant class [kind] id [ent]      g t␀ 00 01 u␀ e␀   8 bytes          the event's sequence
-//	'k'  counter                tenant scope id kind          k t␀ 02 e␀ 01      rows.Counts      constant
+//	'x'  entitlement attribute  tenant attribute value ent       x t␀ 01 Edit␀ e␀   empty            the event's sequence
+//	'c'  change log             tenant sequence number           c t␀ 00…07 00…00   01 u␀ e␀         the event's sequence
+//	'k'  counter                tenant scope id kind             k t␀ 02 e␀ 01      rows.Counts      constant
 //	'z'  quarantine             sequence                          z 00…07            rows.Quarantined the event's sequence
 //	'm'  meta                   name                              m watermark        see store        constant
 //
-// Writers: the fold writes a, e, p, q, n and g; the indexer writes z; the store
-// writes k and m. Readers: the fold reads a, e, p, n and g; listings read a, e, p,
-// q and n; statistics read k; operators read z.
+// Writers: the fold writes a, e, p, q, n, x and g; the indexer writes z; the store
+// writes c, k and m. Readers: the fold reads a, e, p, n and g; listings read a, e,
+// p, q, n and x; the change feed reads c and a; statistics read k; operators read z.
+//
+// The change log names what changed and nothing more: the row before and after is
+// what family a holds at the sequences before and at the change, inside the window
+// that the log is kept for.
 //
 // Keys at the constant timestamp are rewritten in place and have no snapshots.
 //

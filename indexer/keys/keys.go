@@ -18,6 +18,8 @@ const (
 	EntityTag     Tag = 'n'
 	GuardTag      Tag = 'g'
 	QuarantineTag Tag = 'z'
+	AttributeTag  Tag = 'x'
+	ChangeTag     Tag = 'c'
 	CounterTag    Tag = 'k'
 	MetaTag       Tag = 'm'
 )

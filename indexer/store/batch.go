@@ -31,6 +31,7 @@ type Batch struct {
 	txn     *badger.Txn // reads at the watermark
 	wb      *badger.WriteBatch
 	ts      uint64             // the sequence of the event that is being applied
+	changes uint32             // how many assignments it has changed so far
 	pending map[string]pending // the writes so far, for reading
 	before  map[string]pending // those of the batch before, which may not be durable yet
 	bytes   int                // of the writes so far
@@ -67,7 +68,7 @@ func (s *Store) NewBatch(before *Batch) *Batch {
 }
 
 // At sets the sequence of the event that writes next.
-func (b *Batch) At(seq uint64) { b.ts = seq }
+func (b *Batch) At(seq uint64) { b.ts, b.changes = seq, 0 }
 
 // Full reports that the batch must be committed before the next event is applied,
 // in this batch or in another one.
@@ -147,6 +148,15 @@ func (b *Batch) Delete(key []byte) error {
 	return b.eachUndone(key, write)
 }
 
+// Changed counts the change of an assignment and adds it to the change log. It is
+// part of fold.Writer.
+func (b *Batch) Changed(id keys.Row, before, after *rows.Row) error {
+	b.tally.recount(id, before, after)
+	key := keys.ChangeOf(id.Tenant, keys.Change{Seq: b.ts, N: b.changes})
+	b.changes++
+	return b.Put(key, keys.AppendIdentity(make([]byte, 0, 16+len(id.Assignee.ID)+len(id.EntID)), id))
+}
+
 // eachUndone visits the versions of key above the event's sequence. Only Open
 // leaves such, when it undoes what a crash left: they repeat what the key held at
 // the watermark of then. The events now need not be those of then (messages may
@@ -175,11 +185,11 @@ func (b *Batch) eachUndone(key []byte, visit func(ts uint64) error) error {
 }
 
 func (b *Batch) remember(key []byte, p pending) {
-	if keys.Tag(key[0]) == keys.EntityTag {
+	switch keys.Tag(key[0]) {
+	case keys.EntityTag:
 		b.keepEntity(key, p.value)
-	}
-	if keys.Tag(key[0]) == keys.ByAppAndEnt {
-		return // no rule reads this family
+	case keys.ByAppAndEnt, keys.ChangeTag:
+		return // no rule reads these families
 	}
 	b.bytes += len(key) + len(p.value)
 	if len(b.pending) >= maxPending || b.bytes > maxPendingBytes {

@@ -224,9 +224,11 @@ func TestCountersOfAWideCascade(t *testing.T) {
 		batch.At(uint64(i + 1))
 		for ent := range entitlements {
 			id := keys.Row{Tenant: "t", Assignee: events.Assignee{Kind: events.KindUser, ID: "u"}, EntID: fmt.Sprint(ent)}
-			batch.Recount(id, nil, &row)
-			batch.Recount(id, &row, nil)
-			batch.Recount(id, nil, &row)
+			for _, change := range [][2]*rows.Row{{nil, &row}, {&row, nil}, {nil, &row}} {
+				if err := batch.Changed(id, change[0], change[1]); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		if err := batch.Commit(at(uint64(i + 1))); err != nil {
 			t.Fatalf("%d entitlements: %v", entitlements, err)

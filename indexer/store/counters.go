@@ -73,17 +73,16 @@ func (t *tally) addTo(key []byte, delta rows.Counts) {
 	t.deltas[string(key)] = sum
 }
 
-// Recount takes what an event changed in an assignment. It is part of fold.Writer.
-func (b *Batch) Recount(id keys.Row, before, after *rows.Row) {
-	if before != nil && after != nil && before.AppID == after.AppID &&
-		b.tally.thresholds.Of(before.Face) == b.tally.thresholds.Of(after.Face) {
+// recount takes what an event changed in an assignment.
+func (t *tally) recount(id keys.Row, before, after *rows.Row) {
+	if before != nil && after != nil && before.AppID == after.AppID && t.thresholds.Of(before.Face) == t.thresholds.Of(after.Face) {
 		return
 	}
 	if before != nil {
-		b.tally.add(id, before, -1)
+		t.add(id, before, -1)
 	}
 	if after != nil {
-		b.tally.add(id, after, +1)
+		t.add(id, after, +1)
 	}
 }
 

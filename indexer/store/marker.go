@@ -17,7 +17,8 @@ import (
 // a new version and a line here.
 //
 //	1: the first
-const Format = 1
+//	2: families x (entitlement attributes) and c (change log)
+const Format = 2
 
 // ErrFormat is returned by Open for a directory that another version wrote, or
 // that is not an index.
