@@ -58,8 +58,6 @@ var Members = []struct {
 // DetailSource is a Source that details are resolved from.
 type DetailSource interface {
 	Source
-	// Get returns the value of a key, nil when absent.
-	Get(key []byte) ([]byte, error)
 	// Later visits the values that a key was given after the source's sequence.
 	Later(key []byte, visit func(value []byte) error) error
 }
@@ -67,7 +65,7 @@ type DetailSource interface {
 // ListDetailed is List with the members that the selector includes added to the
 // JSON of each face.
 func ListDetailed(ctx context.Context, src DetailSource, sel Selector, after *Position, limit int, visit func(rows.Face)) (Page, error) {
-	d := detailer{src: src, tenant: sel.Tenant, include: sel.Include, entities: make(map[string]jsontext.Value), secrets: make(map[string][]string)}
+	d := newDetailer(src, sel)
 	return list(ctx, src, sel, after, limit, func(key, value []byte, face rows.Face) error {
 		extended, err := d.extend(key, value, face)
 		if err == nil {
@@ -77,31 +75,48 @@ func ListDetailed(ctx context.Context, src DetailSource, sel Selector, after *Po
 	})
 }
 
+// maxResolved bounds what a call keeps of the entities that it resolved.
+const maxResolved = 10_000
+
 // detailer resolves details for one call.
 type detailer struct {
 	src      DetailSource
 	tenant   string
 	include  Include
 	entities map[string]jsontext.Value // by key; null: not known
+	decoded  map[string]any            // by key; *events.User and the like, nil when not known
 	secrets  map[string][]string       // parameters declared secret after the source's sequence, by entitlement
 	face     rows.Face                 // the last one made
 }
 
-func (d *detailer) extend(key, value []byte, face rows.Face) (rows.Face, error) {
+func newDetailer(src DetailSource, sel Selector) *detailer {
+	return &detailer{
+		src: src, tenant: sel.Tenant, include: sel.Include,
+		entities: make(map[string]jsontext.Value), decoded: make(map[string]any), secrets: make(map[string][]string),
+	}
+}
+
+// row gives the identity and the whole of a row that is listed in any family.
+func (d *detailer) row(key, value []byte) (id keys.Row, row rows.Row, err error) {
 	family, id, err := keys.ParseRow(key)
 	if err != nil {
-		return nil, err
+		return id, row, err
 	}
 	if family != keys.ByAssignee {
 		id.AppID = ""
 		if value, err = d.src.Get(id.Make(keys.ByAssignee)); err != nil {
-			return nil, err
+			return id, row, err
 		}
 		if value == nil {
-			return nil, fmt.Errorf("a row listed in family %q has no assignment: %w", family, rows.ErrCorrupt)
+			return id, row, fmt.Errorf("a row listed in family %q has no assignment: %w", family, rows.ErrCorrupt)
 		}
 	}
-	row, err := rows.DecodeRow(value)
+	row, err = rows.DecodeRow(value)
+	return id, row, err
+}
+
+func (d *detailer) extend(key, value []byte, face rows.Face) (rows.Face, error) {
+	id, row, err := d.row(key, value)
 	if err != nil {
 		return nil, err
 	}
@@ -134,19 +149,31 @@ func (d *detailer) detail(id keys.Row, row rows.Row) (rows.Detail, error) {
 	if d.include&inDetail == 0 {
 		return rows.Detail{}, nil
 	}
+	return d.detailOf(id.EntID, row)
+}
+
+func (d *detailer) detailOf(entID string, row rows.Row) (rows.Detail, error) {
 	detail, err := rows.DecodeDetail(row.Detail)
 	if err != nil || len(detail.Params) == 0 {
 		return detail, err
 	}
-	secrets, known := d.secrets[id.EntID]
+	secrets, known := d.secrets[entID]
 	if !known {
-		if secrets, err = d.declaredLater(id.EntID); err != nil {
+		if secrets, err = d.declaredLater(entID); err != nil {
 			return detail, err
 		}
-		d.secrets[id.EntID] = secrets
+		makeRoom(d.secrets)
+		d.secrets[entID] = secrets
 	}
 	detail.Mask(secrets)
 	return detail, nil
+}
+
+// makeRoom empties a map that would become too large.
+func makeRoom[V any](m map[string]V) {
+	if len(m) >= maxResolved {
+		clear(m)
+	}
 }
 
 func (d *detailer) declaredLater(entID string) (secrets []string, err error) {
@@ -232,28 +259,31 @@ func (d *detailer) entity(class keys.Class, id string) (jsontext.Value, error) {
 		}
 		record = slices.Clone(entity.Record)
 	}
+	makeRoom(d.entities)
 	d.entities[string(key)] = record
 	return record, nil
 }
 
 func (d *detailer) group(a events.Assignee) (jsontext.Value, error) {
+	id, err := d.groupID(a)
+	if err != nil {
+		return nil, err
+	}
+	return d.entity(keys.ClassGroup, id)
+}
+
+// groupID gives the group that an assignee is or belongs to, empty for none.
+func (d *detailer) groupID(a events.Assignee) (string, error) {
 	switch a.Kind {
 	case events.KindGroup, events.KindDynamicGroup:
-		return d.entity(keys.ClassGroup, a.ID)
+		return a.ID, nil
 	case events.KindUser:
-		record, err := d.entity(keys.ClassUser, a.ID)
-		if err != nil {
-			return nil, err
+		user, err := entityAs[events.User](d, keys.ClassUser, a.ID)
+		if user == nil || err != nil {
+			return "", err
 		}
-		var user *events.User // nil: not known
-		if err := json.Unmarshal(record, &user); err != nil {
-			return nil, fmt.Errorf("user: %w", rows.ErrCorrupt)
-		}
-		if user == nil {
-			return null, nil
-		}
-		return d.entity(keys.ClassGroup, user.GrpID)
+		return user.GrpID, nil
 	default:
-		return null, nil
+		return "", nil
 	}
 }

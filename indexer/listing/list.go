@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
@@ -16,6 +17,8 @@ type Source interface {
 	// from the first), in bytewise order, until visit returns false. Key and
 	// value are valid until visit returns.
 	Range(prefix, from []byte, visit func(key, value []byte) bool) error
+	// Get returns the value of a key, nil when absent.
+	Get(key []byte) ([]byte, error)
 }
 
 // Page says where a listing stopped.
@@ -49,34 +52,30 @@ func list(
 	ctx context.Context, src Source, sel Selector, after *Position, limit int, visit func(key, value []byte, face rows.Face) error,
 ) (Page, error) {
 	l := lister{ctx: ctx, scores: sel.Scores, limit: limit, visit: visit}
-	if sel.Scores != nil {
+	if sel.Scores != nil || sel.Entitlements != nil {
 		l.budget = cmp.Or(sel.Budget, DefaultBudget)
 	}
 	for _, kind := range sel.Kinds {
 		if after != nil && kind < after.Assignee.Kind {
 			continue
 		}
-		r := sel.rangeOf(kind)
-		var from []byte
-		if after != nil && kind == after.Assignee.Kind {
-			from = r.after(sel, *after)
-			if bytes.Compare(from, r.prefix) < 0 {
-				from = nil // a position before the range
-			} else if !bytes.HasPrefix(from, r.prefix) {
-				continue // a position behind it
-			}
+		if after != nil && kind > after.Assignee.Kind {
+			after = nil
 		}
-		if err := src.Range(r.prefix, from, l.row); err != nil {
+		var err error
+		if sel.Entitlements != nil {
+			err = l.filtered(src, sel, kind, after)
+		} else {
+			err = l.scan(src, sel, kind, after)
+		}
+		if err != nil {
 			return Page{}, err
-		}
-		if l.err != nil {
-			return Page{}, l.err
 		}
 		if l.page.More {
 			break
 		}
 	}
-	if !l.page.More {
+	if !l.page.More || l.last == nil {
 		return l.page, nil
 	}
 	_, row, err := keys.ParseRow(l.last)
@@ -85,6 +84,25 @@ func list(
 	}
 	l.page.Last = Position{Assignee: row.Assignee, EntID: row.EntID}
 	return l.page, nil
+}
+
+// scan lists the rows of one kind that lie in one range, after a position of that
+// kind.
+func (l *lister) scan(src Source, sel Selector, kind events.Kind, after *Position) error {
+	r := sel.rangeOf(kind)
+	var from []byte
+	if after != nil && !after.Before {
+		from = r.after(sel, *after)
+		if bytes.Compare(from, r.prefix) < 0 {
+			from = nil // a position before the range
+		} else if !bytes.HasPrefix(from, r.prefix) {
+			return nil // a position behind it
+		}
+	}
+	if err := src.Range(r.prefix, from, l.row); err != nil {
+		return err
+	}
+	return l.err
 }
 
 type lister struct {
@@ -98,11 +116,9 @@ type lister struct {
 	err    error
 }
 
-func (l *lister) row(key, value []byte) bool {
-	if l.page.Rows == l.limit {
-		l.page.More = true
-		return false
-	}
+// spend takes one read from the budget. It reports false when that is used up, or
+// the context has ended.
+func (l *lister) spend() bool {
 	if l.page.Read%ctxEvery == ctxEvery-1 {
 		if l.err = l.ctx.Err(); l.err != nil {
 			return false
@@ -113,6 +129,17 @@ func (l *lister) row(key, value []byte) bool {
 		return false
 	}
 	l.page.Read++
+	return true
+}
+
+func (l *lister) row(key, value []byte) bool {
+	if l.page.Rows == l.limit {
+		l.page.More = true
+		return false
+	}
+	if !l.spend() {
+		return false
+	}
 	face := rows.Face(value)
 	if keys.Tag(key[0]) == keys.ByAssignee {
 		if face, l.err = rows.FaceOf(value); l.err != nil {

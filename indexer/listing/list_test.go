@@ -39,6 +39,16 @@ func (m *memory) Range(prefix, from []byte, visit func(key, value []byte) bool) 
 	return nil
 }
 
+func (m *memory) Get(key []byte) ([]byte, error) {
+	for _, p := range m.pairs {
+		if bytes.Equal(p.key, key) {
+			m.read++
+			return p.value, nil
+		}
+	}
+	return nil, m.err
+}
+
 // put lists a row in every family, as the fold does.
 func (m *memory) put(r keys.Row) {
 	a := events.Assignment{Assignee: r.Assignee, EntID: r.EntID}
@@ -74,7 +84,7 @@ func company() (*memory, []keys.Row) {
 		}
 	}
 	slices.SortFunc(all, func(a, b keys.Row) int {
-		return compare(Position{a.Assignee, a.EntID}, Position{b.Assignee, b.EntID})
+		return compare(Position{Assignee: a.Assignee, EntID: a.EntID}, Position{Assignee: b.Assignee, EntID: b.EntID})
 	})
 	return m, all
 }
@@ -99,7 +109,7 @@ func selectors() []Selector {
 }
 
 func picks(s Selector, r keys.Row) bool {
-	return s.Contains(Position{r.Assignee, r.EntID}) && (s.AppID == "" || s.AppID == r.AppID)
+	return s.Contains(Position{Assignee: r.Assignee, EntID: r.EntID}) && (s.AppID == "" || s.AppID == r.AppID)
 }
 
 func face(r keys.Row) string {
@@ -153,13 +163,13 @@ func TestListFromAnyPosition(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for _, sel := range selectors() {
 		for range 60 {
-			at := Position{events.Assignee{Kind: events.Kinds[rng.IntN(4)], ID: ids[rng.IntN(len(ids))]}, ids[rng.IntN(len(ids))]}
+			at := Position{Assignee: events.Assignee{Kind: events.Kinds[rng.IntN(4)], ID: ids[rng.IntN(len(ids))]}, EntID: ids[rng.IntN(len(ids))]}
 			if at.Assignee.Kind == events.KindAll {
 				at.Assignee.ID = ""
 			}
 			var want, got []string
 			for _, r := range all {
-				if picks(sel, r) && compare(Position{r.Assignee, r.EntID}, at) > 0 {
+				if picks(sel, r) && compare(Position{Assignee: r.Assignee, EntID: r.EntID}, at) > 0 {
 					want = append(want, face(r))
 				}
 			}
@@ -183,16 +193,16 @@ func TestSelectorContains(t *testing.T) {
 		p    Position
 		want bool
 	}{
-		{Position{user("u"), "e"}, true},
-		{Position{user("v"), "e"}, false},
-		{Position{user("u"), "f"}, false},
-		{Position{events.Assignee{Kind: events.KindGroup, ID: "u"}, "e"}, false},
+		{Position{Assignee: user("u"), EntID: "e"}, true},
+		{Position{Assignee: user("v"), EntID: "e"}, false},
+		{Position{Assignee: user("u"), EntID: "f"}, false},
+		{Position{Assignee: events.Assignee{Kind: events.KindGroup, ID: "u"}, EntID: "e"}, false},
 	} {
 		if got := s.Contains(c.p); got != c.want {
 			t.Errorf("Contains(%+v) = %v", c.p, got)
 		}
 	}
-	if !(Selector{Kinds: events.Kinds}).Contains(Position{user("x"), "y"}) {
+	if !(Selector{Kinds: events.Kinds}).Contains(Position{Assignee: user("x"), EntID: "y"}) {
 		t.Error("a selection of everything does not contain a row")
 	}
 }

@@ -16,10 +16,14 @@ type Selector struct {
 	EntID      string
 	AppID      string // the application that the assignment is listed under
 
+	// Entitlements picks rows by their entitlements; nil: any. The rows of a kind
+	// then come in bytewise (entitlement id, assignee id) order.
+	Entitlements *EntFilter
 	// Scores tests rows; nil: none. Rows that it drops are read all the same.
 	Scores *Scores
-	// Budget is how many rows one call may read when Scores tests them, so that a
-	// test that few rows pass cannot hold a request up; 0: DefaultBudget.
+	// Budget is how many keys one call may read when Scores tests rows or
+	// Entitlements picks them, so that what few rows pass cannot hold a request up; 0:
+	// DefaultBudget.
 	Budget int
 	// Include is what rows tell beyond their faces.
 	Include Include
@@ -48,6 +52,9 @@ func (s *Scores) Pass(f rows.Face) bool {
 type Position struct {
 	Assignee events.Assignee
 	EntID    string
+	// Before means before every row of the kind and entitlement. Only listings by
+	// EntFilter end there.
+	Before bool
 }
 
 // Contains reports whether a row at p could be in the selection, as far as its
