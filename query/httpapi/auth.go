@@ -82,7 +82,11 @@ func (s *Server) admit(x *exchange) error {
 		return &query.Error{Code: RoleForbidden, Detail: "this needs the role " + x.route.role.String()}
 	}
 	var err error
-	x.tenant, err = tenantOf(x.caller, x.r.Header)
+	if x.route.tenant {
+		x.tenant, err = tenantInPath(x.caller, x.r.Header, x.segment)
+	} else {
+		x.tenant, err = tenantOf(x.caller, x.r.Header)
+	}
 	return err
 }
 
@@ -125,6 +129,21 @@ func tenantOf(c Caller, h http.Header) (string, error) {
 		return "", invalidHeader(headerTenant, "must be 1 to 64 letters, digits, '_' and '-'")
 	}
 	return named, nil
+}
+
+// tenantInPath gives the tenant of a request whose path names it. The header may
+// name it too.
+func tenantInPath(c Caller, h http.Header, segment string) (string, error) {
+	named, given, err := single(h, headerTenant)
+	switch {
+	case err != nil:
+		return "", err
+	case !events.ValidTenant(segment) || (c.Tenant != apikey.AllTenants && segment != c.Tenant):
+		return "", &query.Error{Code: TenantForbidden, Detail: "the credentials are not for the tenant that the path names"}
+	case given && named != segment:
+		return "", invalidHeader(headerTenant, "names another tenant than the path")
+	}
+	return segment, nil
 }
 
 // single reads a header that may be given once. Name is in net/http's form.

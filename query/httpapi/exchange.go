@@ -17,6 +17,8 @@ type exchange struct {
 	route *route
 	began time.Time
 
+	segment string // of the path, where it varies
+
 	caller Caller // zero before it is known, and on routes that need none
 	tenant string
 
@@ -42,7 +44,7 @@ func newExchange(w http.ResponseWriter, r *http.Request, at *route) *exchange {
 const maxPooled = 1 << 20
 
 func (x *exchange) free() {
-	x.w, x.r, x.route, x.caller, x.tenant = nil, nil, nil, Caller{}, ""
+	x.w, x.r, x.route, x.caller, x.tenant, x.segment = nil, nil, nil, Caller{}, "", ""
 	if cap(x.in) <= maxPooled && cap(x.out) <= maxPooled {
 		exchanges.Put(x)
 	}

@@ -65,6 +65,10 @@ var kinds = map[query.Code]kind{
 	Internal:         {http.StatusInternalServerError, "Internal error"},
 }
 
+// problemForm prints a problem as another system does, as JSON, and gives the
+// extended buffer.
+type problemForm func(b []byte, title string, p *query.Error) []byte
+
 // typePrefix and a code make the URI of a problem's type.
 const typePrefix = "https://github.com/assigndex/assigndex/blob/main/query/API.md#"
 
@@ -105,6 +109,10 @@ func (s *Server) refuseWith(x *exchange, problem *query.Error, object []byte) {
 		h["Allow"] = []string{strings.Join(x.route.methods, ", ")}
 	case http.StatusServiceUnavailable:
 		h["Retry-After"] = []string{retryAfter}
+	}
+	if form := x.route.problem; form != nil {
+		x.send(k.status, typeJSON, form(x.out[:0], k.title, problem))
+		return
 	}
 	x.out = appendProblem(x.out[:0], k, problem)
 	if object == nil {

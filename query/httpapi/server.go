@@ -51,6 +51,7 @@ type Server struct {
 	challenges  []string // of auth, for WWW-Authenticate
 	ready       readiness
 	routes      map[string]*route // by path
+	templates   []template        // of the other paths, by those that vary
 	other       *route            // every other path
 	metrics     *metrics
 	log         zerolog.Logger
@@ -101,6 +102,9 @@ func New(o Options) (*Server, error) {
 	for _, r := range s.routes {
 		all = append(all, r)
 	}
+	for _, t := range s.templates {
+		all = append(all, t.route)
+	}
 	var err error
 	s.metrics, err = newMetrics(o.Registry, &s.ready, all)
 	return s, err
@@ -114,19 +118,19 @@ type route struct {
 	methods []string          // empty: any
 	maxBody int               // bytes; 0: maxQueryBody
 	role    apikey.Role       // that a caller needs; 0: served without credentials
+	tenant  bool              // the varying segment of the path names the tenant
+	problem problemForm       // of what it refuses; nil: RFC 9457
 	serve   func(x *exchange) // after the checks above
 	seconds [classes]observer // by class of status
 }
 
 // ServeHTTP is part of http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	at := s.routes[r.URL.Path]
-	if at == nil {
-		at = s.other
-	}
+	at, segment := s.routeOf(r.URL)
 	s.handlers.Add(1)
 	defer s.handlers.Done()
 	x := newExchange(w, r, at)
+	x.segment = segment
 	s.metrics.inFlight.Inc()
 	defer s.finish(x)
 	if err := s.admit(x); err != nil {
