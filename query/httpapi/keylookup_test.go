@@ -120,10 +120,10 @@ func TestLookupsPerSecondAreBounded(t *testing.T) {
 		keys := lookingUp(source)
 		opened := func(tries int) (n int) {
 			for range tries {
-				switch _, err := keys.Authenticate(t.Context(), sending(token)); err {
-				case nil:
+				switch _, err := keys.Authenticate(t.Context(), sending(token)); {
+				case err == nil:
 					n++
-				case ErrBadCredentials:
+				case errors.Is(err, ErrBadCredentials):
 				default:
 					t.Fatal(err)
 				}
