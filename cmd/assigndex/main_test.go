@@ -76,6 +76,12 @@ type running struct {
 // startNode runs a node on a data directory until the test or stopNode ends it.
 func startNode(t *testing.T, dir string) *running {
 	t.Helper()
+	return startChanged(t, dir, func(*node) {})
+}
+
+// startChanged is startNode with a change to the node before it runs.
+func startChanged(t *testing.T, dir string, change func(*node)) *running {
+	t.Helper()
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen = dir, "127.0.0.1:0", "127.0.0.1:0"
 	ctx, stop := context.WithCancel(context.Background())
@@ -84,6 +90,7 @@ func startNode(t *testing.T, dir string) *running {
 		stop()
 		t.Fatal(err)
 	}
+	change(n)
 	r := &running{node: n, t: t, stop: stop, done: make(chan error, 1)}
 	go func() { r.done <- n.run(ctx) }()
 	t.Cleanup(r.stopNode)

@@ -99,7 +99,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics,
 		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes},
 	)
-	auth := []httpapi.Authenticator{httpapi.Keys{Set: n.known}}
+	auth := []httpapi.Authenticator{httpapi.Keys{Set: n.known, Lookup: httpapi.NewKeyLookup(n.keys, n.log)}}
 	if t := n.cfg.Token; t.On() {
 		n.tokens, err = bearer.New(bearer.Options{
 			JWKSURL: t.JWKSURL, Issuer: t.Issuer, Audience: t.Audience, TenantClaim: t.TenantClaim,

@@ -63,13 +63,18 @@ func cutIndex(subject, reply string) (int, bool) {
 	return i, err == nil && i >= 0
 }
 
+// patient gives how long to wait for an answer now.
+func (p *Publisher) patient() time.Duration {
+	if p.stream.retryFor > 0 {
+		return min(p.patience, p.stream.retryFor/2) // leave time for another attempt
+	}
+	return p.patience
+}
+
 // await waits for a reply that is wanted. A failure leaves in doubt whether the
 // server has what was sent. The connection's last error was before when it was sent.
 func (p *Publisher) await(ctx context.Context, before error, wanted func(subject string) bool) (*nats.Msg, *failure) {
-	patience := p.opts.AckTimeout
-	if p.stream.retryFor > 0 {
-		patience = min(patience, p.stream.retryFor/2) // leave time for another attempt
-	}
+	patience := p.patient()
 	timeout := time.NewTimer(patience)
 	defer timeout.Stop()
 	poll := time.NewTicker(deniedPoll)
@@ -87,6 +92,7 @@ func (p *Publisher) await(ctx context.Context, before error, wanted func(subject
 		case <-p.status:
 			return nil, &failure{err: errors.New("the connection was lost before the acknowledgement came"), doubt: true}
 		case <-timeout.C:
+			p.patience = 2 * patience
 			return nil, &failure{err: fmt.Errorf("no acknowledgement within %v", patience), doubt: true}
 		case <-ctx.Done():
 			return nil, &failure{err: ctx.Err(), doubt: true}

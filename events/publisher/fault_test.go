@@ -37,7 +37,7 @@ func TestLostAcknowledgementNeitherDoublesNorRevives(t *testing.T) {
 		for _, own := range []string{"", "with ids of their own"} {
 			nc := connect(t, startServer(t).url())
 			addStream(t, nc, change)
-			ctx, p := testContext(t), newPublisher(t, nc, Options{AckTimeout: 100 * time.Millisecond})
+			ctx, p := testContext(t), newImpatient(t, nc, Options{}, 100*time.Millisecond)
 			grants, revocations := recordsFrom(t, 0, 20), recordsFrom(t, 0, 20)
 			for i := range grants {
 				m, err := NewRecord(events.AssignmentRevoked, assignment(i))
@@ -141,7 +141,7 @@ func TestWindowPassed(t *testing.T) {
 		nc := connect(t, startServer(t).url())
 		const window = 2 * time.Second
 		addStream(t, nc, change, func(c *jetstream.StreamConfig) { c.Duplicates = window })
-		p := newPublisher(t, nc, Options{AckTimeout: 50 * time.Millisecond})
+		p := newImpatient(t, nc, Options{}, 50*time.Millisecond)
 		var start, last time.Time
 		p.dropAck = func(m *nats.Msg) bool {
 			last = time.Now()
@@ -279,7 +279,7 @@ func TestRandomLosses(t *testing.T) {
 		}
 		nc := connect(t, startProxy(t, srv.url(), headerMsgID, plan...).url())
 		stream := addStream(t, nc, func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = round%3 != 2 })
-		p := newPublisher(t, nc, Options{BatchMessages: 1 + r.IntN(40), AckTimeout: 20 * time.Millisecond})
+		p := newImpatient(t, nc, Options{BatchMessages: 1 + r.IntN(40)}, 20*time.Millisecond)
 		p.dropAck = func(*nats.Msg) bool { return r.IntN(40) == 0 }
 		ctx, w := testContext(t), p.NewWriter()
 		var want []string
@@ -315,4 +315,20 @@ func TestRandomLosses(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// A server that never answers within AckTimeout must not be asked in vain.
+func TestServerSlowerThanAckTimeout(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *testing.T, change func(*jetstream.StreamConfig)) {
+		nc := connect(t, startServer(t).url())
+		addStream(t, nc, change)
+		// No answer takes less time than this.
+		p := newImpatient(t, nc, Options{}, 20*time.Microsecond)
+		msgs := recordsFrom(t, 0, 20)
+		if ack, err := p.Publish(testContext(t), msgs...); err != nil || ack.Count != len(msgs) {
+			t.Fatalf("Publish: %+v, %v", ack, err)
+		}
+		mustEqual(t, stored(t, nc), bodies(msgs))
+	})
 }

@@ -41,7 +41,8 @@ type Options struct {
 	BatchBytes int
 
 	// AckTimeout is how long an acknowledgement is awaited before the messages are
-	// sent again, at most half of RetryFor. Zero: 5 s.
+	// sent again, doubled by each time in vain while a batch is under way, at most
+	// half of RetryFor. Zero: 5 s.
 	AckTimeout time.Duration
 
 	// RetryFor is how long messages are sent again, counted from the first time

@@ -28,6 +28,10 @@ type Publisher struct {
 	batches bool // the stream takes atomic batches, as far as we know
 	most    int  // messages in a batch that the server takes
 	proven  bool // the last batch went through, so the next need not feel its way
+	// patience is how long an answer is awaited: at first Options.AckTimeout, doubled
+	// for the rest of a batch by each attempt in vain. A server that is slower than
+	// AckTimeout would otherwise be asked the same thing until RetryFor is over.
+	patience time.Duration
 
 	inbox  string // replies come to inbox.<number>[.<index>]
 	number uint64 // of the last attempt
@@ -55,7 +59,7 @@ type streamFacts struct {
 // caller keeps nc and closes it after the Publisher.
 //
 // Errors: ErrBuffering, ErrNoStream, ErrDenied, an invalid option, or that the
-// server did not answer before ctx ended.
+// server did not answer within Options.AckTimeout or before ctx ended.
 func New(ctx context.Context, nc *nats.Conn, opts Options) (*Publisher, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
@@ -70,7 +74,7 @@ func New(ctx context.Context, nc *nats.Conn, opts Options) (*Publisher, error) {
 	}
 	p := &Publisher{
 		nc: nc, js: js, opts: opts, subject: events.Subject(opts.Tenant),
-		turn: make(chan struct{}, 1), most: opts.BatchMessages,
+		turn: make(chan struct{}, 1), most: opts.BatchMessages, patience: opts.AckTimeout,
 		inbox: nc.NewInbox(), acks: make(chan *nats.Msg, 2*MaxBatch),
 	}
 	if trouble := p.readStream(ctx); trouble != nil {
@@ -166,11 +170,15 @@ func (p *Publisher) release() { p.turn <- struct{}{} }
 // readStream asks the server for the stream's configuration. That it answers shows
 // too that the connection works and that the stream has a leader.
 func (p *Publisher) readStream(ctx context.Context) *failure {
-	ctx, cancel := context.WithTimeout(ctx, p.opts.AckTimeout)
+	patience := p.patient()
+	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	before := p.nc.LastError()
-	stream, err := p.js.Stream(ctx, p.opts.Stream)
+	stream, err := p.js.Stream(limited, p.opts.Stream)
 	if err != nil {
+		if limited.Err() != nil {
+			p.patience = 2 * patience
+		}
 		if denial := p.deniedSince(before); denial != nil {
 			return denial
 		}

@@ -102,6 +102,15 @@ func newPublisher(t testing.TB, nc *nats.Conn, opts Options) *Publisher {
 	return p
 }
 
+// newImpatient is newPublisher with a time-out that is too short to wait for a busy
+// server when it is first asked.
+func newImpatient(t testing.TB, nc *nats.Conn, opts Options, ackTimeout time.Duration) *Publisher {
+	t.Helper()
+	p := newPublisher(t, nc, opts)
+	p.opts.AckTimeout = ackTimeout
+	return p
+}
+
 func testContext(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	t.Cleanup(cancel)

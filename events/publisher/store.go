@@ -31,6 +31,7 @@ type effort struct {
 func (p *Publisher) store(ctx context.Context, batch []*entry) error {
 	linkRepeats(batch)
 	work := effort{since: time.Now(), wait: firstWait}
+	p.patience = p.opts.AckTimeout
 	for {
 		rest := remaining(batch)
 		if len(rest) == 0 {

@@ -80,6 +80,17 @@ func (s *Set) Verify(token string) (Key, error) {
 	return k, nil
 }
 
+// OpenedBy reports whether token is the one of this key. A wrong secret costs the
+// same wherever it differs.
+func (k Key) OpenedBy(token string) bool {
+	id, secret, err := Parse(token)
+	if err != nil || id != k.ID {
+		return false
+	}
+	got := hashOf(secret)
+	return subtle.ConstantTimeCompare(got[:], k.Hash[:]) == 1
+}
+
 func boolToInt(b bool) int {
 	if b {
 		return 1

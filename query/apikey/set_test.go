@@ -73,6 +73,29 @@ func TestVerifyNeedsAKnownID(t *testing.T) {
 	}
 }
 
+func TestOpenedBy(t *testing.T) {
+	a, tokenA := newKey(t, "a", Reader, "acme")
+	_, tokenB := newKey(t, "b", Reader, "acme")
+	if !a.OpenedBy(tokenA) {
+		t.Error("its own token does not open it")
+	}
+	head := len(prefix) + IDLen + len(separator)
+	for _, bad := range []string{
+		"", "nonsense", tokenB, tokenA[:head] + tokenB[head:], tokenB[:head] + tokenA[head:], flip(tokenA, head), flip(tokenA, TokenLen-1), tokenA + "x",
+	} {
+		if a.OpenedBy(bad) {
+			t.Errorf("%q opens it", bad)
+		}
+	}
+	for i := range a.Hash {
+		near := a
+		near.Hash[i] ^= 1
+		if near.OpenedBy(tokenA) {
+			t.Fatalf("a hash that differs in byte %d", i)
+		}
+	}
+}
+
 func TestAge(t *testing.T) {
 	var s Set
 	if age, ok := s.Age(now); ok || age != 0 {

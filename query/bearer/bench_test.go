@@ -22,7 +22,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					c.before()
-					if _, err := e.Authenticate(header); err != nil {
+					if _, err := e.Authenticate(b.Context(), header); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -42,7 +42,7 @@ func BenchmarkRefuse(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
-				if _, err := e.Authenticate(header); err == nil {
+				if _, err := e.Authenticate(b.Context(), header); err == nil {
 					b.Fatal("accepted")
 				}
 			}

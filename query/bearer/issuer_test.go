@@ -314,7 +314,7 @@ func (e *env) check(label, token string, want outcome) httpapi.Caller {
 	e.tb.Helper()
 	key := fmt.Sprintf("assigndex_token_checks_total{result=%s}", want)
 	before := e.gather()[key]
-	caller, err := e.Authenticate(bearing(token))
+	caller, err := e.Authenticate(e.tb.Context(), bearing(token))
 	wantErr := httpapi.ErrBadCredentials
 	switch want {
 	case accepted:

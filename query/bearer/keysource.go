@@ -26,7 +26,7 @@ const (
 )
 
 // errAway is returned by renew when there can be no newer keys now: the issuer
-// does not answer, or not in time for so many, or nobody asks it.
+// does not answer, or not in time for so many or for this one, or nobody asks it.
 var errAway = errors.New("the issuer's keys cannot be had now")
 
 // clock is the time as this package sees it.
@@ -187,20 +187,30 @@ func (s *keySource) take(body []byte) error {
 
 // renew gives a newer set than seen, which lacked a key; or seen itself, when
 // the issuer has confirmed it after minRefetch ago at most. The error is errAway.
-// It waits for one attempt at most, which has a limit of its own.
-func (s *keySource) renew(seen *keySet) (*keySet, error) {
+// It waits for one attempt at most, which has a limit of its own, and not when
+// nobody waits for it any more.
+func (s *keySource) renew(ctx context.Context, seen *keySet) (*keySet, error) {
 	a, err := s.ask(seen)
 	if a == nil || err != nil {
 		return s.set.Load(), err
 	}
-	<-a.ended
-	s.mu.Lock()
-	s.waiting--
-	s.mu.Unlock()
+	defer s.waited()
+	select {
+	case <-a.ended:
+	case <-ctx.Done():
+		return nil, errAway
+	}
 	if a.err != nil {
 		return nil, errAway
 	}
 	return s.set.Load(), nil
+}
+
+// waited notes that a caller of renew waits no more.
+func (s *keySource) waited() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting--
 }
 
 // ask gives the attempt to wait for, and counts the caller as waiting; nil when

@@ -140,7 +140,7 @@ func TestRenewalByAnother(t *testing.T) {
 	}
 	e.asked()
 	e.clock.advance(minRefetch)
-	if got, err := e.keys.renew(old); got == old || got != e.keys.current() || err != nil {
+	if got, err := e.keys.renew(t.Context(), old); got == old || got != e.keys.current() || err != nil {
 		t.Errorf("got %p, %v; the old set is %p", got, err, old)
 	}
 	if n := e.asked(); n != 0 {
@@ -168,7 +168,7 @@ func TestAFloodOfUnknownKeys(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 50 {
 			wg.Go(func() {
-				if _, err := e.Authenticate(bearing(token(1000*round + 500 + i))); err != httpapi.ErrBadCredentials {
+				if _, err := e.Authenticate(t.Context(), bearing(token(1000*round+500+i))); err != httpapi.ErrBadCredentials {
 					t.Errorf("round %d: %v", round, err)
 				}
 			})
@@ -218,7 +218,7 @@ func TestAnIssuerThatHangs(t *testing.T) {
 	results := make(chan error, maxWaiting)
 	for range maxWaiting {
 		go func() {
-			_, err := e.Authenticate(bearing(next.token(nil)))
+			_, err := e.Authenticate(t.Context(), bearing(next.token(nil)))
 			results <- err
 		}()
 	}
@@ -254,7 +254,7 @@ func TestRunEndsAtOnce(t *testing.T) {
 	e.clock.advance(minRefetch)
 	result := make(chan error, 1)
 	go func() {
-		_, err := e.Authenticate(bearing(next.token(nil)))
+		_, err := e.Authenticate(t.Context(), bearing(next.token(nil)))
 		result <- err
 	}()
 	<-e.issuer.requests // of the start
@@ -275,6 +275,26 @@ func TestRunEndsAtOnce(t *testing.T) {
 	e.check("another key, in the next Run", next.token(nil), accepted)
 }
 
+// A client that went takes no place among those that wait.
+func TestRenewalEndsWithItsRequest(t *testing.T) {
+	k := newKey("k", "EdDSA")
+	e := newEnv(t, nil, k)
+	e.running()()
+	e.clock.advance(minRefetch)
+	e.keys.start() // of a Run that never begins what is asked for
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := e.keys.renew(ctx, e.keys.current())
+		ended <- err
+	}()
+	eventually(t, "one waits", func() bool { return e.waiting() == 1 })
+	cancel()
+	if err := <-ended; err != errAway || e.waiting() != 0 {
+		t.Errorf("got %v, %d wait", err, e.waiting())
+	}
+}
+
 // A demand that Run's end overtook must not hold up the next Run.
 func TestADemandThatWasNeverBegun(t *testing.T) {
 	k := newKey("k", "EdDSA")
@@ -284,7 +304,7 @@ func TestADemandThatWasNeverBegun(t *testing.T) {
 	e.keys.start() // a Run that ends before it sees the demand
 	ended := make(chan error, 1)
 	go func() {
-		_, err := e.keys.renew(e.keys.current())
+		_, err := e.keys.renew(t.Context(), e.keys.current())
 		ended <- err
 	}()
 	eventually(t, "one waits", func() bool { return e.waiting() == 1 })
@@ -427,7 +447,7 @@ func TestTheLogHoldsNoToken(t *testing.T) {
 		k.token(map[string]any{"iss": "hunter2"}), k.token(map[string]any{"tenant": "hunter2!"}), k.token(map[string]any{"exp": "hunter2"}),
 		"hunter2", k.token(nil) + "hunter2",
 	} {
-		if _, err := e.Authenticate(bearing(token)); err != httpapi.ErrBadCredentials {
+		if _, err := e.Authenticate(t.Context(), bearing(token)); err != httpapi.ErrBadCredentials {
 			t.Errorf("got %v", err)
 		}
 	}

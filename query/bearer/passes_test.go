@@ -44,7 +44,7 @@ func TestRefusedTokensAreNotRemembered(t *testing.T) {
 		other.token(nil), k.token(map[string]any{"aud": "x"}), k.token(map[string]any{"tenant": nil}),
 		k.sign(k.header(map[string]any{"kid": "x"}), claimsAt(begin, nil)),
 	} {
-		if _, err := e.Authenticate(bearing(token)); err != httpapi.ErrBadCredentials {
+		if _, err := e.Authenticate(t.Context(), bearing(token)); err != httpapi.ErrBadCredentials {
 			t.Errorf("got %v", err)
 		}
 	}

@@ -91,7 +91,7 @@ func (*Tokens) Challenge() string { return `Bearer realm="assigndex"` }
 
 // Authenticate is part of httpapi.Authenticator. It waits for the issuer only
 // with a token that names an unknown key, and then for fetchTimeout at most.
-func (t *Tokens) Authenticate(h http.Header) (httpapi.Caller, error) {
+func (t *Tokens) Authenticate(ctx context.Context, h http.Header) (httpapi.Caller, error) {
 	token, err := tokenOf(h)
 	if errors.Is(err, httpapi.ErrNoCredentials) {
 		return httpapi.Caller{}, err
@@ -99,7 +99,7 @@ func (t *Tokens) Authenticate(h http.Header) (httpapi.Caller, error) {
 	var caller httpapi.Caller
 	result := malformed
 	if err == nil {
-		caller, result = t.judge(token)
+		caller, result = t.judge(ctx, token)
 	}
 	t.metrics.checked(result)
 	switch result {
@@ -115,7 +115,7 @@ func (t *Tokens) Authenticate(h http.Header) (httpapi.Caller, error) {
 
 // judge finds out about a token, with newer keys when it names one that is not
 // known.
-func (t *Tokens) judge(token string) (httpapi.Caller, outcome) {
+func (t *Tokens) judge(ctx context.Context, token string) (httpapi.Caller, outcome) {
 	set := t.keys.current()
 	if set == nil {
 		return httpapi.Caller{}, undecided
@@ -124,7 +124,7 @@ func (t *Tokens) judge(token string) (httpapi.Caller, outcome) {
 	if result != unknownKey {
 		return caller, result
 	}
-	newer, err := t.keys.renew(set)
+	newer, err := t.keys.renew(ctx, set)
 	switch {
 	case err != nil:
 		return httpapi.Caller{}, undecided

@@ -35,7 +35,7 @@ func TestEveryAlgorithm(t *testing.T) {
 		// Signed well, but by the key of another id.
 		next := keys[(i+1)%len(keys)]
 		moved := k.sign(k.header(map[string]any{"kid": next.id}), claimsAt(begin, nil))
-		_, err := e.Authenticate(bearing(moved))
+		_, err := e.Authenticate(t.Context(), bearing(moved))
 		if sameKind := k.alg[:2] == "RS" && next.alg[:1] != "E" || k.alg[:2] == "PS" && next.alg[:2] == "PS"; sameKind {
 			if err != nil { // one RSA key serves for all its algorithms, since the set does not bind it to one
 				t.Errorf("%s by the key for %s: %v", k.alg, next.alg, err)
@@ -224,12 +224,12 @@ func TestAuthorizationHeader(t *testing.T) {
 		{"one beside another scheme", []string{"Basic x", "Bearer " + good}, httpapi.ErrBadCredentials},
 		{"two in one", []string{"Bearer " + good + ", Bearer " + good}, httpapi.ErrBadCredentials},
 	} {
-		if _, err := e.Authenticate(http.Header{"Authorization": c.values}); err != c.want {
+		if _, err := e.Authenticate(t.Context(), http.Header{"Authorization": c.values}); err != c.want {
 			t.Errorf("%s: got %v, want %v", c.label, err, c.want)
 		}
 	}
 	// A token elsewhere is none: it would end in logs.
-	if _, err := e.Authenticate(http.Header{"X-Api-Key": {good}, "Access_token": {good}}); err != httpapi.ErrNoCredentials {
+	if _, err := e.Authenticate(t.Context(), http.Header{"X-Api-Key": {good}, "Access_token": {good}}); err != httpapi.ErrNoCredentials {
 		t.Errorf("in other headers: %v", err)
 	}
 }
@@ -247,10 +247,10 @@ func TestByTheSystemsClock(t *testing.T) {
 	go func() { ended <- tokens.Run(ctx) }()
 	good := bearing(k.sign(k.header(nil), claimsAt(time.Now(), nil)))
 	eventually(t, "a token is accepted", func() bool {
-		_, err := tokens.Authenticate(good)
+		_, err := tokens.Authenticate(t.Context(), good)
 		return err == nil
 	})
-	if _, err := tokens.Authenticate(bearing(k.sign(k.header(nil), claimsAt(time.Now().Add(-2*time.Hour), nil)))); err != httpapi.ErrBadCredentials {
+	if _, err := tokens.Authenticate(t.Context(), bearing(k.sign(k.header(nil), claimsAt(time.Now().Add(-2*time.Hour), nil)))); err != httpapi.ErrBadCredentials {
 		t.Errorf("an expired one: %v", err)
 	}
 	cancel()

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -34,7 +35,8 @@ var (
 // used from any goroutine.
 type Authenticator interface {
 	// Authenticate returns one of the errors above, never with a credential in it.
-	Authenticate(h http.Header) (Caller, error)
+	// It gives up waiting when the context of the request ends.
+	Authenticate(ctx context.Context, h http.Header) (Caller, error)
 	// Challenge is what WWW-Authenticate says of this kind.
 	Challenge() string
 }
@@ -42,10 +44,14 @@ type Authenticator interface {
 // Keys authenticates by an API key in the header X-API-KEY.
 type Keys struct {
 	Set *apikey.Set
+	// Lookup judges what Set does not open, so that a key opens as soon as it is
+	// stored; nil: Set alone decides.
+	Lookup *KeyLookup
 }
 
-// Authenticate is part of Authenticator.
-func (k Keys) Authenticate(h http.Header) (Caller, error) {
+// Authenticate is part of Authenticator. It waits only with a well-formed token
+// that Set does not open, and then for lookupTimeout at most.
+func (k Keys) Authenticate(ctx context.Context, h http.Header) (Caller, error) {
 	tokens := h[headerKey]
 	if len(tokens) == 0 {
 		return Caller{}, ErrNoCredentials
@@ -54,6 +60,9 @@ func (k Keys) Authenticate(h http.Header) (Caller, error) {
 		return Caller{}, ErrBadCredentials
 	}
 	key, err := k.Set.Verify(tokens[0])
+	if errors.Is(err, apikey.ErrUnknownKey) && k.Lookup != nil {
+		key, err = k.Lookup.verify(ctx, tokens[0])
+	}
 	switch {
 	case err == nil:
 		return Caller{Name: key.ID, Tenant: key.Tenant, Role: key.Role}, nil
@@ -92,7 +101,7 @@ func (s *Server) admit(x *exchange) error {
 
 func (s *Server) authenticate(x *exchange) error {
 	for _, a := range s.auth {
-		caller, err := a.Authenticate(x.r.Header)
+		caller, err := a.Authenticate(x.r.Context(), x.r.Header)
 		switch {
 		case err == nil:
 			x.caller = caller

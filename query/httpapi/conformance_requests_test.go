@@ -318,7 +318,7 @@ func examineCredentials(t *testing.T, e *exam, f *contractFixture) {
 	powerless := newContractFixture(t, func(o *Options) {
 		o.Auth = []Authenticator{fixedAuth{caller: Caller{Tenant: "acme"}}}
 	})
-	untold := newContractFixture(t, func(o *Options) { o.Auth = []Authenticator{Keys{&apikey.Set{}}} })
+	untold := newContractFixture(t, func(o *Options) { o.Auth = []Authenticator{Keys{Set: &apikey.Set{}}} })
 	for _, q := range withCredentials {
 		ask := func(c *client, status int, code query.Code, field string, illegal bool, headers ...string) {
 			t.Helper()

@@ -122,7 +122,7 @@ func keySet(tb testing.TB, tenants ...string) (*apikey.Set, map[string]string) {
 func (x *testIndex) options(set *apikey.Set) Options {
 	return Options{
 		Index: x, Lag: lagOf(x.Index),
-		Auth: []Authenticator{Keys{set}}, MaxPageSize: 5000,
+		Auth: []Authenticator{Keys{Set: set}}, MaxPageSize: 5000,
 		Registry: prometheus.NewRegistry(), Logger: zerolog.Nop(),
 	}
 }

@@ -106,8 +106,10 @@ type fixedAuth struct {
 	err    error
 }
 
-func (a fixedAuth) Authenticate(http.Header) (Caller, error) { return a.caller, a.err }
-func (fixedAuth) Challenge() string                          { return "Fixed" }
+func (a fixedAuth) Authenticate(context.Context, http.Header) (Caller, error) {
+	return a.caller, a.err
+}
+func (fixedAuth) Challenge() string { return "Fixed" }
 
 func TestAuthenticators(t *testing.T) {
 	known := fixedAuth{caller: Caller{Tenant: "acme", Role: apikey.Writer}}
@@ -121,7 +123,7 @@ func TestAuthenticators(t *testing.T) {
 		"the second one knows":   {[]Authenticator{fixedAuth{err: ErrNoCredentials}, known}, 200, ""},
 		"none finds its kind":    {[]Authenticator{fixedAuth{err: ErrNoCredentials}, fixedAuth{err: ErrNoCredentials}}, 401, Unauthenticated},
 		"the first one refuses":  {[]Authenticator{fixedAuth{err: ErrBadCredentials}, known}, 401, Unauthenticated},
-		"the keys are not there": {[]Authenticator{Keys{&apikey.Set{}}}, 503, query.NotReady},
+		"the keys are not there": {[]Authenticator{Keys{Set: &apikey.Set{}}}, 503, query.NotReady},
 		"a fault":                {[]Authenticator{fixedAuth{err: errors.New("disk")}}, 500, Internal},
 		"no role":                {[]Authenticator{fixedAuth{caller: Caller{Tenant: "acme"}}}, 403, RoleForbidden},
 	} {

@@ -17,6 +17,7 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	follow := []string{
 		"$JS.API.STREAM.INFO." + streamName, "$JS.API.CONSUMER.CREATE." + streamName + ".>",
 		"$JS.API.CONSUMER.INFO." + streamName + ".>", "$JS.API.CONSUMER.MSG.NEXT." + streamName + ".>",
+		"$JS.API.STREAM.MSG.GET." + streamName,
 	}
 	manage := append([]string{
 		"$JS.API.INFO", "$JS.API.STREAM.CREATE." + streamName, "$JS.API.DIRECT.GET." + streamName + ".>", subjectPrefix + ">",
@@ -62,6 +63,9 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	}
 	if keys, err := follower.List(t.Context()); err != nil || len(keys) != 1 {
 		t.Errorf("List: %v, %v", keys, err)
+	}
+	if got, found, err := follower.Lookup(t.Context(), a.ID); err != nil || !found || got != a {
+		t.Errorf("Lookup: %+v, %v, %v", got, found, err)
 	}
 	revoke(t, manager, a)
 	set.waitFor(t)

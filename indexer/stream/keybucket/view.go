@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -149,8 +150,7 @@ func (v *view[K]) take(m jetstream.Msg) error {
 }
 
 func (v *view[K]) read(id string, m jetstream.Msg, revision uint64) entry[K] {
-	header := m.Headers()
-	if header.Get("KV-Operation") != "" || header.Get("Nats-Marker-Reason") != "" {
+	if removes(m.Headers()) {
 		return entry[K]{}
 	}
 	record, err := v.bucket.codec.Decode(id, m.Data())
@@ -160,6 +160,11 @@ func (v *view[K]) read(id string, m jetstream.Msg, revision uint64) entry[K] {
 		return entry[K]{}
 	}
 	return entry[K]{record, true}
+}
+
+// removes reports whether a message with this header takes away its id's record.
+func removes(header nats.Header) bool {
+	return header.Get("KV-Operation") != "" || header.Get("Nats-Marker-Reason") != ""
 }
 
 // records gives the usable records, by id.
