@@ -17,7 +17,9 @@ import (
 // a new version and a line here.
 //
 //	1: the first
-const Format = 1
+//	2: a rung for every batch with the times of its messages ("timeline/"), in place of
+//	   one a second ("ladder/")
+const Format = 2
 
 // ErrFormat is returned by Open for a directory that another version wrote, or
 // that is not an index.
