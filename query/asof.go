@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -36,14 +37,17 @@ func ParseAsOf(text string) (*AsOf, bool) {
 		seq, err := strconv.ParseUint(text, 10, 64)
 		return &AsOf{Seq: seq}, err == nil
 	}
-	var instant time.Time
-	// This is stricter than time.Parse, which takes what RFC 3339 does not have.
-	if instant.UnmarshalText([]byte(text)) != nil {
+	instant, err := time.Parse(time.RFC3339, text)
+	if err != nil || !instantForm.MatchString(text) {
 		return nil, false
 	}
 	instant = instant.UTC()
 	return &AsOf{Instant: &instant}, true
 }
+
+// instantForm is stricter than time.Parse, which takes more than RFC 3339 has: an
+// hour of one digit, a comma before the fraction, an offset of days.
+var instantForm = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
 
 // parseAsOf reads the field of a body, nil when it is absent.
 func parseAsOf(v jsontext.Value) (*AsOf, bool) {

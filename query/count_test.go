@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/listing"
@@ -16,12 +17,13 @@ import (
 
 func TestParseCount(t *testing.T) {
 	for raw, want := range map[string]Request{
-		"":                                 {},
-		"usr_id=u&app_id=a%2Fb&ent_id=e+f": {UsrID: "u", AppID: "a/b", EntID: "e f"},
-		"grp_id=%E6%97%A5%00&type=GROUP":   {GrpID: "日\x00", Type: "GROUP"},
-		"as_of=0&at_least=7":               {AsOf: &AsOf{Seq: 0}, AtLeast: 7},
-		"as_of=18446744073709551615":       {AsOf: &AsOf{Seq: 1<<64 - 1}},
-		"usr_id=%ff":                       {UsrID: "\xff"}, // refused where ids are
+		"":                                    {},
+		"usr_id=u&app_id=a%2Fb&ent_id=e+f":    {UsrID: "u", AppID: "a/b", EntID: "e f"},
+		"grp_id=%E6%97%A5%00&type=GROUP":      {GrpID: "日\x00", Type: "GROUP"},
+		"as_of=0&at_least=7":                  {AsOf: &AsOf{Seq: 0}, AtLeast: 7},
+		"as_of=2026-01-02T03:04:05.5%2B02:00": {AsOf: &AsOf{Instant: ptr(time.Date(2026, 1, 2, 1, 4, 5, 5e8, time.UTC))}},
+		"as_of=18446744073709551615":          {AsOf: &AsOf{Seq: 1<<64 - 1}},
+		"usr_id=%ff":                          {UsrID: "\xff"}, // refused where ids are
 	} {
 		if got, err := ParseCount(raw); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", raw, got, err, want)
@@ -54,7 +56,9 @@ func TestParseCount(t *testing.T) {
 		{"as_of=1.0", InvalidField, "as_of"},
 		{"as_of=1_0", InvalidField, "as_of"},
 		{"as_of=0x1", InvalidField, "as_of"},
-		{"as_of=2026-01-02T03:04:05Z", InvalidField, "as_of"},
+		{"as_of=2026-02-30T00:00:00Z", InvalidField, "as_of"},
+		{"as_of=2026-01-02T03:04:05", InvalidField, "as_of"},
+		{"as_of=2026-01-02T03:04:05+02:00", InvalidField, "as_of"}, // a space in its place
 		{"at_least=18446744073709551616", InvalidField, "at_least"},
 		{"at_least=", InvalidField, "at_least"},
 		{"usr_id=%zz", InvalidField, ""},

@@ -238,9 +238,12 @@ func TestCursorBelongsToItsQuery(t *testing.T) {
 	}
 	l := newTestLister(f)
 	now, _ := f.Applied()
+	later := stamp(int(now))
+	latest := later.Add(1)
 	queries := []Request{
 		{}, {UsrID: "x"}, {EntID: "e"}, {AppID: "a"}, {UsrID: "x", AppID: "a"}, {EntID: "e", AppID: "a"}, {Type: "GROUP"}, {Type: "DYNAMIC_GROUP"},
-		{GrpID: "x"}, {GrpID: "x", Type: "GROUP"}, {AsOf: &AsOf{Seq: now}}, {EntID: "e", Type: "GROUP"},
+		{GrpID: "x"}, {GrpID: "x", Type: "GROUP"}, {AsOf: &AsOf{Seq: now}}, {AsOf: &AsOf{Instant: &later}},
+		{AsOf: &AsOf{Instant: &latest}}, {EntID: "e", Type: "GROUP"},
 	}
 	for i, from := range queries {
 		from.PageSize = 1
@@ -287,7 +290,7 @@ func TestForgedCursors(t *testing.T) {
 		wantError(t, err, InvalidCursor, "cursor")
 	}
 	asOf := uint64(0)
-	other := cursor{stream: "s1", seq: 1, query: queryHash(sel, &asOf), at: place(events.KindUser, "x", "e")}
+	other := cursor{stream: "s1", seq: 1, query: queryHash(sel, &AsOf{Seq: asOf}), at: place(events.KindUser, "x", "e")}
 	_, err = pageError(t, l, Request{UsrID: "x", EntID: "e", AsOf: &AsOf{Seq: asOf}, Cursor: other.encode()})
 	wantError(t, err, InvalidCursor, "cursor")
 }

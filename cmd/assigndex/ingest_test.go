@@ -259,7 +259,7 @@ func TestIngestEndToEnd(t *testing.T) {
 	if len(got) != 1 || got[0].UsrID != "u2" || *got[0].Score != 0.4 {
 		t.Errorf("%+v", got)
 	}
-	if then := list(client.Request{AsOf: 8}); len(then) != 2 || *then[0].Score != 0.9 {
+	if then := list(client.Request{AsOf: client.AtSequence(8)}); len(then) != 2 || *then[0].Score != 0.9 {
 		t.Errorf("as of 8: %+v", then)
 	}
 	if a := n.send(reader, http.MethodPost, "/api/ingest/identities", `{}`); a.status != http.StatusForbidden {
