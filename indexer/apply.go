@@ -140,11 +140,12 @@ func (x *Indexer) commit(ctx context.Context, commits <-chan sealed) error {
 
 func (x *Indexer) applyOne(batch *store.Batch, it item) error {
 	batch.At(it.msg.Seq)
-	switch {
-	case it.msg.Erased > 0:
+	if it.msg.Erased > 0 {
 		x.opts.Metrics.erased(it.msg.Erased)
 		return nil
-	case it.err != nil:
+	}
+	batch.Saw(it.msg.Time.UnixNano())
+	if it.err != nil {
 		return x.quarantine(batch, it)
 	}
 	outcome, err := fold.Apply(&it.event, rows.Moment{Seq: it.msg.Seq, Nano: it.msg.Time.UnixNano()}, batch, batch)

@@ -77,7 +77,7 @@ func child(dir string) error {
 	}
 	defer func() { _ = st.Close() }()
 	reader := stream.NewReader(nc, js, streamName, zerolog.Nop())
-	index := indexer.NewIndex(st, reader.Head)
+	index := indexer.NewIndex(st, reader)
 	opened, _ := index.Applied()
 	var out sync.Mutex
 	tell := func(parts ...any) {

@@ -164,7 +164,7 @@ func (n *node) open() {
 		n.Fatal(err)
 	}
 	n.reader = stream.NewReader(n.source.nc, n.source.js, streamName, log)
-	n.index = indexer.NewIndex(n.store, n.reader.Head)
+	n.index = indexer.NewIndex(n.store, n.reader)
 }
 
 // start runs the indexer; opts need no logger and no metrics.

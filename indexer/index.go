@@ -20,14 +20,22 @@ import (
 // its stream.
 type Index struct {
 	store    *store.Store
-	head     func() stream.Head
+	end      End
 	caughtUp atomic.Int64 // when it was last seen caught up, Unix nanoseconds; 0: never
 }
 
-// NewIndex makes the read side of a store. head gives what is known of the
-// stream's end.
-func NewIndex(st *store.Store, head func() stream.Head) *Index {
-	return &Index{store: st, head: head}
+// End is the end of the stream, as a reader of it knows it.
+type End interface {
+	// Head gives what is known of it.
+	Head() stream.Head
+	// Ask gives what is known of it at since or later, and asks the server if need be.
+	Ask(ctx context.Context, since time.Time) (stream.Head, error)
+}
+
+// NewIndex makes the read side of a store. end is nil for an index without a
+// stream, of which neither Lag nor an instant that is not past can be asked.
+func NewIndex(st *store.Store, end End) *Index {
+	return &Index{store: st, end: end}
 }
 
 // Applied gives the last applied sequence and the incarnation of its stream,
@@ -141,7 +149,7 @@ const usualSilence = 10 * time.Second
 
 // Lag measures at the given time.
 func (x *Index) Lag(now time.Time) Lag {
-	at, head := x.store.Applied(), x.head()
+	at, head := x.store.Applied(), x.end.Head()
 	l := Lag{Applied: at.Seq, Head: head.Seq, Known: !head.Seen.IsZero()}
 	if !l.Known {
 		return l

@@ -399,11 +399,11 @@ func TestLag(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = st.Close() }()
-	var end stream.Head
-	x := indexer.NewIndex(st, func() stream.Head { return end })
+	var end knownEnd
+	x := indexer.NewIndex(st, &end)
 	start := time.Unix(1_700_000_000, 0)
 	grow := func(seq uint64, after time.Duration) {
-		end = stream.Head{Seq: seq, Seen: start.Add(after), Moved: start.Add(after), Prev: end.Seq}
+		end.head = stream.Head{Seq: seq, Seen: start.Add(after), Moved: start.Add(after), Prev: end.head.Seq}
 	}
 	commit := func(seq uint64, at time.Time) {
 		t.Helper()
@@ -420,7 +420,7 @@ func TestLag(t *testing.T) {
 		}
 	}
 	check("nothing known", 0, indexer.Lag{})
-	end.Seen = start
+	end.head.Seen = start
 	check("an empty stream", time.Second, indexer.Lag{Known: true})
 	grow(5, time.Second)
 	check("new messages", 3*time.Second, indexer.Lag{Head: 5, Known: true, Sequences: 5, Age: 2 * time.Second})

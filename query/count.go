@@ -47,14 +47,14 @@ func ParseCount(raw string) (Request, error) {
 			*text = values[0]
 			continue
 		}
-		seq, err := strconv.ParseUint(values[0], 10, 64)
-		switch {
-		case err != nil:
+		if name == "as_of" {
+			if r.AsOf, known = ParseAsOf(values[0]); !known {
+				return r, invalidField(name, asOfParameterRule)
+			}
+			continue
+		}
+		if r.AtLeast, err = strconv.ParseUint(values[0], 10, 64); err != nil {
 			return r, invalidField(name, integerRule)
-		case name == "as_of":
-			r.AsOf = &seq
-		default:
-			r.AtLeast = seq
 		}
 	}
 	return r, nil

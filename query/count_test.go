@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/listing"
@@ -16,12 +17,13 @@ import (
 
 func TestParseCount(t *testing.T) {
 	for raw, want := range map[string]Request{
-		"":                                 {},
-		"usr_id=u&app_id=a%2Fb&ent_id=e+f": {UsrID: "u", AppID: "a/b", EntID: "e f"},
-		"grp_id=%E6%97%A5%00&type=GROUP":   {GrpID: "日\x00", Type: "GROUP"},
-		"as_of=0&at_least=7":               {AsOf: ptr[uint64](0), AtLeast: 7},
-		"as_of=18446744073709551615":       {AsOf: ptr[uint64](1<<64 - 1)},
-		"usr_id=%ff":                       {UsrID: "\xff"}, // refused where ids are
+		"":                                    {},
+		"usr_id=u&app_id=a%2Fb&ent_id=e+f":    {UsrID: "u", AppID: "a/b", EntID: "e f"},
+		"grp_id=%E6%97%A5%00&type=GROUP":      {GrpID: "日\x00", Type: "GROUP"},
+		"as_of=0&at_least=7":                  {AsOf: &AsOf{Seq: 0}, AtLeast: 7},
+		"as_of=2026-01-02T03:04:05.5%2B02:00": {AsOf: &AsOf{Instant: ptr(time.Date(2026, 1, 2, 1, 4, 5, 5e8, time.UTC))}},
+		"as_of=18446744073709551615":          {AsOf: &AsOf{Seq: 1<<64 - 1}},
+		"usr_id=%ff":                          {UsrID: "\xff"}, // refused where ids are
 	} {
 		if got, err := ParseCount(raw); err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v, %v; want %+v", raw, got, err, want)
@@ -54,7 +56,9 @@ func TestParseCount(t *testing.T) {
 		{"as_of=1.0", InvalidField, "as_of"},
 		{"as_of=1_0", InvalidField, "as_of"},
 		{"as_of=0x1", InvalidField, "as_of"},
-		{"as_of=2026-01-02T03:04:05Z", InvalidField, "as_of"},
+		{"as_of=2026-02-30T00:00:00Z", InvalidField, "as_of"},
+		{"as_of=2026-01-02T03:04:05", InvalidField, "as_of"},
+		{"as_of=2026-01-02T03:04:05+02:00", InvalidField, "as_of"}, // a space in its place
 		{"at_least=18446744073709551616", InvalidField, "at_least"},
 		{"at_least=", InvalidField, "at_least"},
 		{"usr_id=%zz", InvalidField, ""},
@@ -94,7 +98,7 @@ func TestCountIsThatOfTheRows(t *testing.T) {
 			{Request{Type: "ALL"}, true}, {Request{AppID: "none"}, true}, {Request{AtLeast: last}, true},
 			{Request{UsrID: "11"}, false}, {Request{GrpID: "10"}, false}, {Request{UsrID: "11", AppID: "a1"}, false}, {Request{EntID: "e1", AppID: "a1"}, false},
 			{Request{UsrID: "nobody"}, false},
-			{Request{AsOf: &last}, false}, {Request{AsOf: ptr[uint64](40)}, false}, {Request{AsOf: ptr[uint64](0)}, false}, {Request{AsOf: ptr[uint64](40), AppID: "a1"}, false},
+			{Request{AsOf: &AsOf{Seq: last}}, false}, {Request{AsOf: &AsOf{Seq: 40}}, false}, {Request{AsOf: &AsOf{Seq: 0}}, false}, {Request{AsOf: &AsOf{Seq: 40}, AppID: "a1"}, false},
 			{Request{Level: "high"}, false}, {Request{Scored: ptr(false), AppID: "a1"}, false},
 			// What is of no matter.
 			{Request{PageSize: 1, Cursor: "x", Include: listing.IncludeUser}, true}, {Request{PageSize: 1, UsrID: "11", Include: listing.IncludeUser}, false},
@@ -103,7 +107,7 @@ func TestCountIsThatOfTheRows(t *testing.T) {
 			got, p := count(t, l, c.in)
 			seq := last
 			if c.in.AsOf != nil {
-				seq = *c.in.AsOf
+				seq = c.in.AsOf.Seq
 			}
 			listed := c.in
 			listed.PageSize, listed.Cursor, listed.Include = 7, "", 0
@@ -186,7 +190,7 @@ func TestCountErrors(t *testing.T) {
 		{Request{UsrID: "u", GrpID: "g"}, ConflictingFields, "grp_id"},
 		{Request{UsrID: "\xff"}, InvalidField, "usr_id"},
 		{Request{Type: "user"}, InvalidField, "type"},
-		{Request{AsOf: ptr[uint64](3), AtLeast: 4}, ConflictingFields, "at_least"},
+		{Request{AsOf: &AsOf{Seq: 3}, AtLeast: 4}, ConflictingFields, "at_least"},
 		{Request{Stream: "s2"}, StreamChanged, ""},
 	} {
 		p, err := fails(c.in)
@@ -196,12 +200,12 @@ func TestCountErrors(t *testing.T) {
 		}
 	}
 	f.floor = 50
-	p, err := fails(Request{AsOf: ptr[uint64](49)})
+	p, err := fails(Request{AsOf: &AsOf{Seq: 49}})
 	wantError(t, err, HistoryPruned, "")
 	if p.Seq != 90 {
 		t.Errorf("the error is of %+v", p)
 	}
-	count(t, l, Request{AsOf: ptr[uint64](50)})
+	count(t, l, Request{AsOf: &AsOf{Seq: 50}})
 	// The floor moves while it is counted.
 	f.listing = func(int) error { return fmt.Errorf("fake: %w", listing.ErrPruned) }
 	_, err = fails(Request{UsrID: "11"})
@@ -239,7 +243,7 @@ func TestCountWaits(t *testing.T) {
 			if p.Seq != 2 {
 				t.Errorf("the error is of %+v", p)
 			}
-			_, _, err = l.Count(t.Context(), fakeTenant, &Request{AsOf: ptr[uint64](9)})
+			_, _, err = l.Count(t.Context(), fakeTenant, &Request{AsOf: &AsOf{Seq: 9}})
 			wantError(t, err, NotReached, "")
 			gone, leave := context.WithCancel(t.Context())
 			leave()

@@ -60,7 +60,7 @@ type hash [16]byte
 // queryHash covers what makes two listings different: everything but the page
 // size, the cursor, how long to wait, and what rows tell beyond their faces. A
 // level is covered as the scores that it has now.
-func queryHash(sel listing.Selector, asOf *uint64) hash {
+func queryHash(sel listing.Selector, asOf *AsOf) hash {
 	var inline [inlineBytes]byte
 	b := append(inline[:0], cursorVersion)
 	for _, s := range [...]string{sel.Tenant, sel.AssigneeID, sel.EntID, sel.AppID} {
@@ -70,8 +70,13 @@ func queryHash(sel listing.Selector, asOf *uint64) hash {
 	for _, k := range sel.Kinds {
 		b = append(b, byte(k))
 	}
-	if asOf != nil {
-		b = binary.BigEndian.AppendUint64(append(b, 1), *asOf)
+	switch {
+	case asOf == nil:
+	case asOf.Instant == nil:
+		b = binary.BigEndian.AppendUint64(append(b, 1), asOf.Seq)
+	default: // whatever the offset that it was written with
+		b = binary.BigEndian.AppendUint64(append(b, 3), uint64(asOf.Instant.Unix()))
+		b = binary.BigEndian.AppendUint32(b, uint32(asOf.Instant.Nanosecond()))
 	}
 	if s := sel.Scores; s != nil {
 		b = append(b, 2)

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/listing"
@@ -149,11 +150,14 @@ func TestQueryHashTellsQueriesApart(t *testing.T) {
 	seen := map[hash]int{}
 	for i, q := range []struct {
 		sel  listing.Selector
-		asOf *uint64
+		asOf *AsOf
 	}{
 		{base, nil},
-		{base, ptr[uint64](0)},
-		{base, ptr[uint64](1)},
+		{base, &AsOf{Seq: 0}},
+		{base, &AsOf{Seq: 1}},
+		{base, &AsOf{Instant: ptr(time.Unix(0, 0))}},
+		{base, &AsOf{Instant: ptr(time.Unix(0, 1))}},
+		{base, &AsOf{Instant: ptr(time.Unix(1, 0))}},
 		{with(func(s *listing.Selector) { s.Tenant = "u" }), nil},
 		{with(func(s *listing.Selector) { s.Kinds = groupKinds }), nil},
 		{with(func(s *listing.Selector) { s.Kinds = events.Kinds[1:2] }), nil},
@@ -226,7 +230,7 @@ func FuzzCursor(f *testing.F) {
 					t.Fatalf("%q: accepted at %+v", text, from.after)
 				}
 				// Only the seed's cursors may lie outside, and have no snapshot.
-				if from.seq != nil && !s.Contains(*from.after) {
+				if from.at != nil && !s.Contains(*from.after) {
 					t.Fatalf("%q: accepted at %+v, outside the selection", text, from.after)
 				}
 			}

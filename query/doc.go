@@ -3,9 +3,9 @@
 // of the next one.
 //
 // A listing is one snapshot. Its first page reads at the last applied sequence
-// (or at as_of), its cursor remembers that sequence, and every further page
-// reads there, so rows that come and go meanwhile are neither skipped nor
-// repeated. Nothing is kept between pages: a cursor holds all there is to know,
+// (or at as_of, whose instant is mapped to a sequence once), its cursor remembers
+// that sequence, and every further page reads there, so rows that come and go
+// meanwhile are neither skipped nor repeated. Nothing is kept between pages: a cursor holds all there is to know,
 // and any replica of the index can take it.
 //
 // It refuses what could list more than was meant (an unknown, repeated, empty

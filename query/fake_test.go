@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/listing"
@@ -48,6 +49,8 @@ type fakeIndex struct {
 	corrupt bool                  // faces are not those of package rows
 	lists   int                   // calls of List
 	read    int                   // rows that they read
+
+	behind bool // SequenceAt waits in vain for what comes last
 
 	counters bool  // there are counters
 	counting error // what Counts fails with
@@ -116,6 +119,28 @@ func (f *fakeIndex) Wait(ctx context.Context, seq uint64) error {
 		case <-advance:
 		}
 	}
+}
+
+// stamp is the time of the event of a state.
+func stamp(seq int) time.Time { return time.Unix(1_800_000_000+int64(seq), 0) }
+
+func (f *fakeIndex) SequenceAt(ctx context.Context, instant time.Time) (uint64, error) {
+	f.mu.Lock()
+	last, floor, behind := len(f.states)-1, f.floor, f.behind
+	f.mu.Unlock()
+	for seq := range last {
+		if stamp(seq + 1).After(instant) {
+			if uint64(seq) < floor {
+				return 0, fmt.Errorf("fake: %w", listing.ErrPruned)
+			}
+			return uint64(seq), nil
+		}
+	}
+	if behind {
+		<-ctx.Done()
+		return 0, fmt.Errorf("fake: %w: %w", listing.ErrAhead, ctx.Err())
+	}
+	return uint64(last), nil
 }
 
 func (f *fakeIndex) List(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position,

@@ -17,6 +17,11 @@ type Index interface {
 	Floor() uint64
 	// Wait returns when seq has been applied, or with the context's error.
 	Wait(ctx context.Context, seq uint64) error
+	// SequenceAt gives the last sequence before any message with a time stamp after
+	// an instant. Where that depends on messages that are not applied yet it waits for
+	// them, and returns listing.ErrAhead when the context ends before. It returns
+	// listing.ErrPruned for a sequence below the floor.
+	SequenceAt(ctx context.Context, instant time.Time) (uint64, error)
 	// List visits the faces of at most limit assignments at a sequence. It returns
 	// listing.ErrPruned below the floor and listing.ErrAhead above what is applied;
 	// what was visited before an error must not be believed.

@@ -79,7 +79,7 @@ func (l *Lister) Page(ctx context.Context, tenant string, req *Request, visit fu
 	if err != nil {
 		return page, err
 	}
-	seq, err := l.reach(ctx, &page, req.AtLeast, from.seq)
+	seq, err := l.reach(ctx, &page, req.AtLeast, from.at)
 	if err != nil {
 		return page, err
 	}
@@ -95,16 +95,16 @@ func (l *Lister) Page(ctx context.Context, tenant string, req *Request, visit fu
 	return page, nil
 }
 
-// beginning is where a page begins: at which sequence and after which row.
+// beginning is where a page begins: in which state and after which row.
 type beginning struct {
-	seq   *uint64           // nil: the last applied
+	at    *AsOf             // nil: at the last applied sequence
 	after *listing.Position // nil: the first row
 }
 
 // start reads the request's cursor and checks that it belongs to the query.
 func start(req *Request, sel listing.Selector, query hash, stream string) (beginning, error) {
 	if req.Cursor == "" {
-		return beginning{seq: req.AsOf}, nil
+		return beginning{at: req.AsOf}, nil
 	}
 	var inline [inlineBytes]byte
 	raw, ok := unbase64(inline[:0], req.Cursor)
@@ -116,7 +116,7 @@ func start(req *Request, sel listing.Selector, query hash, stream string) (begin
 		if !slices.Equal(sel.Kinds, userKinds) {
 			return beginning{}, mismatch("a cursor of a user and an entitlement continues listings of type USER only")
 		}
-		return beginning{seq: req.AsOf, after: &at}, nil
+		return beginning{at: req.AsOf, after: &at}, nil
 	}
 	if !ok {
 		return beginning{}, damaged()
@@ -127,57 +127,71 @@ func start(req *Request, sel listing.Selector, query hash, stream string) (begin
 		return beginning{}, damaged()
 	case c.query != query:
 		return beginning{}, mismatch("the cursor is of another query or tenant: send it with the filters, type and as_of of its first page")
-	case !sel.Contains(c.at) || (req.AsOf != nil && *req.AsOf != c.seq):
+	case !sel.Contains(c.at) || (req.AsOf != nil && req.AsOf.Instant == nil && req.AsOf.Seq != c.seq):
 		return beginning{}, damaged() // no page of this query ends there
 	case c.stream != stream:
 		return beginning{}, otherStream("the cursor is of another incarnation of the stream; start again without it")
 	}
-	return beginning{seq: &c.seq, after: &c.at}, nil
+	return beginning{at: &AsOf{Seq: c.seq}, after: &c.at}, nil
 }
 
 // reach waits until the index has applied what the request needs, gives the
 // sequence to read at, and brings page up to date.
-func (l *Lister) reach(ctx context.Context, page *Page, atLeast uint64, fixed *uint64) (uint64, error) {
-	need := atLeast
-	if fixed != nil {
-		if atLeast > *fixed {
-			return 0, &Error{ConflictingFields, "at_least", fmt.Sprintf(
-				"the listing reads at sequence %d, which at_least is above; start a new listing to see later changes", *fixed)}
-		}
-		need = *fixed
-	}
-	if need > page.Seq {
-		if err := l.wait(ctx, need); err != nil {
+func (l *Lister) reach(ctx context.Context, page *Page, atLeast uint64, at *AsOf) (seq uint64, err error) {
+	need, instant := atLeast, at != nil && at.Instant != nil
+	if at != nil && !instant {
+		if err := contains(at.Seq, atLeast); err != nil {
 			return 0, err
 		}
-		before := page.Stream
-		if page.Seq, page.Stream = l.index.Applied(); page.Stream != before {
-			return 0, otherStream("the stream was replaced while the request waited")
+		need = at.Seq
+	}
+	if need > page.Seq || instant {
+		waiting, cancel := context.WithTimeout(ctx, l.opts.MaxWait)
+		defer cancel()
+		if err := l.wait(waiting, page, need); err != nil {
+			return 0, cmp.Or(ctx.Err(), err)
+		}
+		if instant {
+			if seq, err = l.sequenceAt(waiting, page, *at.Instant); err != nil {
+				return 0, cmp.Or(ctx.Err(), err)
+			}
+			return seq, contains(seq, atLeast)
 		}
 	}
-	if fixed == nil {
+	if at == nil {
 		return page.Seq, nil
 	}
-	if floor := l.index.Floor(); *fixed < floor {
-		return 0, pruned(*fixed, floor)
+	if floor := l.index.Floor(); at.Seq < floor {
+		return 0, pruned(at.Seq, floor)
 	}
-	return *fixed, nil
+	return at.Seq, nil
 }
 
-func (l *Lister) wait(ctx context.Context, seq uint64) error {
-	waiting, cancel := context.WithTimeout(ctx, l.opts.MaxWait)
-	defer cancel()
-	err := l.index.Wait(waiting, seq)
-	switch {
-	case err == nil:
+// contains checks that a listing that reads at seq can contain what the request
+// wants to see at least.
+func contains(seq, atLeast uint64) error {
+	if atLeast > seq {
+		return &Error{ConflictingFields, "at_least", fmt.Sprintf(
+			"the listing reads at sequence %d, which at_least is above; start a new listing to see later changes", seq)}
+	}
+	return nil
+}
+
+// wait waits until seq has been applied, and brings page up to date.
+func (l *Lister) wait(ctx context.Context, page *Page, seq uint64) error {
+	if seq <= page.Seq {
 		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, context.DeadlineExceeded):
+	}
+	if err := l.index.Wait(ctx, seq); errors.Is(err, context.DeadlineExceeded) {
 		return notReached(seq)
-	default:
+	} else if err != nil {
 		return err
 	}
+	before := page.Stream
+	if page.Seq, page.Stream = l.index.Applied(); page.Stream != before {
+		return replaced()
+	}
+	return nil
 }
 
 // readError turns an error of the index into the answer to it.
@@ -199,6 +213,8 @@ func damaged() *Error {
 func mismatch(detail string) *Error { return &Error{CursorMismatch, "cursor", detail} }
 
 func otherStream(detail string) *Error { return &Error{StreamChanged, "", detail} }
+
+func replaced() *Error { return otherStream("the stream was replaced while the request waited") }
 
 func pruned(seq, floor uint64) *Error {
 	return &Error{HistoryPruned, "", fmt.Sprintf(

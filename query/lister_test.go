@@ -212,7 +212,7 @@ func TestSeedCursors(t *testing.T) {
 		{Request{Cursor: seedCursors[1], UsrID: "aaron.fischer"}, nil},
 		{Request{Cursor: seedCursors[0], AppID: "b"}, []string{first, foltz2, last}},
 		{Request{Cursor: seedCursors[1], EntID: "e", Type: "USER"}, []string{last}},
-		{Request{Cursor: strings.TrimRight(seedCursors[0], "="), AsOf: ptr[uint64](0)}, nil},
+		{Request{Cursor: strings.TrimRight(seedCursors[0], "="), AsOf: &AsOf{Seq: 0}}, nil},
 	} {
 		if got := after(c.req); !slices.Equal(got, c.want) {
 			t.Errorf("%+v:\n got %q\nwant %q", c.req, got, c.want)
@@ -238,9 +238,12 @@ func TestCursorBelongsToItsQuery(t *testing.T) {
 	}
 	l := newTestLister(f)
 	now, _ := f.Applied()
+	later := stamp(int(now))
+	latest := later.Add(1)
 	queries := []Request{
 		{}, {UsrID: "x"}, {EntID: "e"}, {AppID: "a"}, {UsrID: "x", AppID: "a"}, {EntID: "e", AppID: "a"}, {Type: "GROUP"}, {Type: "DYNAMIC_GROUP"},
-		{GrpID: "x"}, {GrpID: "x", Type: "GROUP"}, {AsOf: &now}, {EntID: "e", Type: "GROUP"},
+		{GrpID: "x"}, {GrpID: "x", Type: "GROUP"}, {AsOf: &AsOf{Seq: now}}, {AsOf: &AsOf{Instant: &later}},
+		{AsOf: &AsOf{Instant: &latest}}, {EntID: "e", Type: "GROUP"},
 	}
 	for i, from := range queries {
 		from.PageSize = 1
@@ -287,8 +290,8 @@ func TestForgedCursors(t *testing.T) {
 		wantError(t, err, InvalidCursor, "cursor")
 	}
 	asOf := uint64(0)
-	other := cursor{stream: "s1", seq: 1, query: queryHash(sel, &asOf), at: place(events.KindUser, "x", "e")}
-	_, err = pageError(t, l, Request{UsrID: "x", EntID: "e", AsOf: &asOf, Cursor: other.encode()})
+	other := cursor{stream: "s1", seq: 1, query: queryHash(sel, &AsOf{Seq: asOf}), at: place(events.KindUser, "x", "e")}
+	_, err = pageError(t, l, Request{UsrID: "x", EntID: "e", AsOf: &AsOf{Seq: asOf}, Cursor: other.encode()})
 	wantError(t, err, InvalidCursor, "cursor")
 }
 
@@ -318,12 +321,12 @@ func TestPruned(t *testing.T) {
 	}
 	l := newTestLister(f)
 	old := uint64(3)
-	if got, _ := page(t, l, Request{AsOf: &old}); len(got) != 3 {
+	if got, _ := page(t, l, Request{AsOf: &AsOf{Seq: old}}); len(got) != 3 {
 		t.Fatalf("%d rows at sequence 3", len(got))
 	}
 	_, p := page(t, l, Request{PageSize: 1})
 	f.floor = 4
-	_, err := pageError(t, l, Request{AsOf: &old})
+	_, err := pageError(t, l, Request{AsOf: &AsOf{Seq: old}})
 	wantError(t, err, HistoryPruned, "")
 	page(t, l, Request{PageSize: 1, Cursor: p.Cursor}) // at 5, still above
 	f.floor = 6
@@ -355,9 +358,9 @@ func TestWaitsForASequence(t *testing.T) {
 		at   uint64
 	}{
 		"at_least":            {Request{AtLeast: 3}, 3, 3},
-		"as_of":               {Request{AsOf: &three}, 3, 3},
+		"as_of":               {Request{AsOf: &AsOf{Seq: three}}, 3, 3},
 		"a replica's cursor":  {Request{Cursor: ahead.encode()}, 2, 3},
-		"as_of and at_least":  {Request{AsOf: &three, AtLeast: 2}, 3, 3},
+		"as_of and at_least":  {Request{AsOf: &AsOf{Seq: three}, AtLeast: 2}, 3, 3},
 		"cursor and at_least": {Request{Cursor: ahead.encode(), AtLeast: 3}, 2, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -397,7 +400,7 @@ func TestWaitsForASequence(t *testing.T) {
 			f.add(user("u", "e", "a"))
 		}
 		f.waiting = make(chan uint64) // would block
-		for _, req := range []Request{{AtLeast: 5}, {AsOf: &five}, {AtLeast: 0}} {
+		for _, req := range []Request{{AtLeast: 5}, {AsOf: &AsOf{Seq: five}}, {AtLeast: 0}} {
 			page(t, newTestLister(f), req)
 		}
 	})
@@ -456,7 +459,7 @@ func TestAtLeastAboveTheSnapshot(t *testing.T) {
 	_, err := pageError(t, l, Request{PageSize: 1, Cursor: p.Cursor, AtLeast: 2})
 	wantError(t, err, ConflictingFields, "at_least")
 	page(t, l, Request{PageSize: 1, Cursor: p.Cursor, AtLeast: 1})
-	_, err = pageError(t, l, Request{AsOf: ptr[uint64](1), AtLeast: 2})
+	_, err = pageError(t, l, Request{AsOf: &AsOf{Seq: 1}, AtLeast: 2})
 	wantError(t, err, ConflictingFields, "at_least")
 }
 

@@ -75,12 +75,8 @@ func ParseRequest(data []byte, maxPageSize int) (Request, error) {
 	if r.AtLeast, ok = sequence(b.AtLeast, true); !ok {
 		return r, invalidField("at_least", sequenceRule)
 	}
-	asOf, ok := sequence(b.AsOf, true)
-	if !ok {
-		return r, invalidField("as_of", sequenceRule)
-	}
-	if !absent(b.AsOf) {
-		r.AsOf = &asOf
+	if r.AsOf, ok = parseAsOf(b.AsOf); !ok {
+		return r, invalidField("as_of", asOfRule)
 	}
 	var err error
 	if r.Include, err = parseInclude(b.Include); err != nil {

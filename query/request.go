@@ -32,8 +32,8 @@ type Request struct {
 
 	Include listing.Include // what rows tell beyond their identity, score and justification
 
-	AsOf    *uint64 // read at this sequence; nil: at the last applied one
-	AtLeast uint64  // wait until this sequence has been applied
+	AsOf    *AsOf  // read the state of then; nil: at the last applied sequence
+	AtLeast uint64 // wait until this sequence has been applied
 
 	Stream string // the incarnation that the caller means; empty: whichever it is
 }

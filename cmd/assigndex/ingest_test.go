@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -259,8 +260,33 @@ func TestIngestEndToEnd(t *testing.T) {
 	if len(got) != 1 || got[0].UsrID != "u2" || *got[0].Score != 0.4 {
 		t.Errorf("%+v", got)
 	}
-	if then := list(client.Request{AsOf: 8}); len(then) != 2 || *then[0].Score != 0.9 {
+	if then := list(client.Request{AsOf: client.AtSequence(8)}); len(then) != 2 || *then[0].Score != 0.9 {
 		t.Errorf("as of 8: %+v", then)
+	}
+	// An instant comes to the sequence that the stream's stamps say.
+	changed := list(client.Request{Include: []string{"updated_at"}})[0].UpdatedAt // at 9
+	for _, c := range []struct {
+		at   time.Time
+		want uint64
+	}{{changed, 9}, {changed.Add(-1), 8}, {time.Now().Add(time.Hour), 10}} {
+		page, err := cl.Page(t.Context(), client.Request{AsOf: client.AtInstant(c.at)})
+		if err != nil || page.Seq != c.want {
+			t.Errorf("%s: %+v, %v; want sequence %d", c.at, page, err, c.want)
+		}
+		stats, err := cl.Stats(t.Context(), client.StatsRequest{AsOf: client.AtInstant(c.at)})
+		if err != nil || stats.Seq != c.want {
+			t.Errorf("%s: %+v, %v; want sequence %d", c.at, stats, err, c.want)
+		}
+		then := c.at.In(time.FixedZone("", 5400)).Format(time.RFC3339Nano)
+		got := n.must("", "query", "--api-key", reader, "--output", "ndjson", "--page-size", "1", "--as-of", then)
+		if want := n.must("", "query", "--api-key", reader, "--output", "ndjson", "--as-of", strconv.FormatUint(c.want, 10)); got != want || got == "" {
+			t.Errorf("as of %s:\n%s\nas of %d:\n%s", then, got, c.want, want)
+		}
+	}
+	for _, bad := range []string{"yesterday", "2026-02-30", "-1"} {
+		if code, _, errs := n.command("", "query", "--api-key", reader, "--as-of="+bad); code != exitUsage || !strings.Contains(errs, "RFC 3339") {
+			t.Errorf("--as-of %s: code %d, %s", bad, code, errs)
+		}
 	}
 	if a := n.send(reader, http.MethodPost, "/api/ingest/identities", `{}`); a.status != http.StatusForbidden {
 		t.Errorf("a reader ingests: %d %s", a.status, a.body)

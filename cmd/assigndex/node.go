@@ -89,7 +89,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	n.indexer = indexer.New(n.store, reader, indexer.Options{
 		History: n.cfg.HistoryWindow(), AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
 	})
-	n.index = indexer.NewIndex(n.store, reader.Head)
+	n.index = indexer.NewIndex(n.store, reader)
 	lag := func(now time.Time) query.Lag {
 		l := n.index.Lag(now)
 		return query.Lag{Applied: l.Applied, Head: l.Head, Known: l.Known, Sequences: l.Sequences, Age: l.Age}

@@ -17,6 +17,7 @@ import (
 
 type queryFlags struct {
 	request client.Request
+	asOf    string
 	tenant  string
 	output  string
 	onePage bool
@@ -43,7 +44,7 @@ func (p *program) queryCommand() *cobra.Command {
 	f.StringVar(&flags.request.AppID, "app", "", "only of this application")
 	f.StringVar(&flags.request.GrpID, "grp", "", "only of this group")
 	f.StringVar(&flags.request.Type, "type", "", "kind of assignee: USER, GROUP, DYNAMIC_GROUP or ALL (default USER, or the kinds of --grp)")
-	f.Uint64Var(&flags.request.AsOf, "as-of", 0, "as it was at this sequence (default now)")
+	f.StringVar(&flags.asOf, "as-of", "", "as it was at this sequence or instant, such as 2026-01-31T12:00:00Z (default now)")
 	f.Uint64Var(&flags.request.AtLeast, "at-least", 0, "wait until this sequence is applied")
 	f.StringVar(&flags.tenant, "tenant", "", "tenant, needed with a key for all tenants")
 	f.StringVar(&flags.output, "output", "table", "table, json or ndjson")
@@ -65,6 +66,11 @@ func (p *program) query(ctx context.Context, c config.Client, flags queryFlags) 
 		form = ndjsonPrinter{w: out}
 	default:
 		return usageError{fmt.Errorf("--output %q: use table, json or ndjson", flags.output)}
+	}
+	if flags.asOf != "" {
+		if flags.request.AsOf, err = client.ParseAsOf(flags.asOf); err != nil {
+			return usageError{fmt.Errorf("--as-of %w", err)}
+		}
 	}
 	cl, err := client.New(client.Options{URL: c.URL, APIKey: c.APIKey, Tenant: flags.tenant})
 	if err != nil {

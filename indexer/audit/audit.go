@@ -3,7 +3,7 @@
 // one index agree with each other.
 //
 // It refuses to repair anything, and to look at what is local to one index
-// (quarantine, watermark, floor, ladder). Functions hold no state.
+// (quarantine, watermark, floor, timeline). Functions hold no state.
 package audit
 
 import (

@@ -21,6 +21,7 @@
 //	'k'  counter                tenant scope id kind             k t␀ 02 e␀ 01      rows.Counts      constant
 //	'z'  quarantine             sequence                          z 00…07            rows.Quarantined the event's sequence
 //	'm'  meta                   name                              m watermark        see store        constant
+//	                            "timeline/" and a sequence        m timeline/ 00…07  store.Rung       constant
 //
 // Writers: the fold writes a, e, p, q, n, x and g; the indexer writes z; the store
 // writes c, k and m. Readers: the fold reads a, e, p, n and g; listings read a, e,

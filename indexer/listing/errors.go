@@ -8,6 +8,7 @@ var (
 	// ErrPruned is returned for a read below the floor, also when the floor
 	// overtook the read while it ran.
 	ErrPruned = errors.New("below the history window")
-	// ErrAhead is returned for a read above the last applied sequence.
+	// ErrAhead is returned for a read above the last applied sequence, and for an
+	// instant whose sequence depends on what is not known to be applied.
 	ErrAhead = errors.New("not yet applied")
 )

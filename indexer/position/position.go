@@ -6,9 +6,10 @@ import "time"
 
 // Position is the place of an index in its stream.
 type Position struct {
-	Seq         uint64 `json:"seq"`         // the last message read
-	Nano        int64  `json:"nano"`        // time of the message at Seq, Unix nanoseconds
-	Fingerprint []byte `json:"fingerprint"` // of the message at Seq; empty at sequence 0 and for an erased message
+	Seq         uint64 `json:"seq"`           // the last message read
+	Nano        int64  `json:"nano"`          // time of the message at Seq, Unix nanoseconds
+	Peak        int64  `json:"peak,omitzero"` // the highest time of any message up to Seq; 0: Nano
+	Fingerprint []byte `json:"fingerprint"`   // of the message at Seq; empty at sequence 0 and for an erased message
 	// Stream is empty until the index was first connected to one.
 	Stream Identity `json:"stream"`
 }

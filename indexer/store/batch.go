@@ -37,6 +37,7 @@ type Batch struct {
 	bytes   int                // of the writes so far
 	full    bool
 	tally   tally
+	times   steps
 	// entities are kept for reading, as the events so far left them; nil: absent.
 	// Batches hand them on to each other.
 	entities map[string][]byte
@@ -59,9 +60,9 @@ func (s *Store) NewBatch(before *Batch) *Batch {
 		tally: tally{thresholds: s.thresholds, deltas: make(map[string]rows.Counts)},
 	}
 	if before != nil {
-		b.before, b.entities = before.pending, before.entities
+		b.before, b.entities, b.times.peak = before.pending, before.entities, before.times.peak
 	} else {
-		b.entities = make(map[string][]byte)
+		b.entities, b.times.peak = make(map[string][]byte), peakOf(s.Applied())
 	}
 	b.pending = make(map[string]pending, len(b.before)) // batches in a row are of a size
 	return b
@@ -69,6 +70,10 @@ func (s *Store) NewBatch(before *Batch) *Batch {
 
 // At sets the sequence of the event that writes next.
 func (b *Batch) At(seq uint64) { b.ts, b.changes = seq, 0 }
+
+// Saw notes the time of the message at the event's sequence, Unix nanoseconds, for
+// the timeline. An erased message has none.
+func (b *Batch) Saw(nano int64) { b.times.saw(b.ts, nano) }
 
 // Full reports that the batch must be committed before the next event is applied,
 // in this batch or in another one.
@@ -261,14 +266,18 @@ func (b *Batch) pendingUnder(prefix string) []pendingKey {
 	return under
 }
 
-// Commit makes the batch durable and then moves the watermark. After an error
-// the store must be closed: part of the batch may have been written.
+// Commit makes the batch durable and then moves the watermark, whose Peak it sets
+// to what was seen; the watermark's own time was seen at its sequence at the
+// latest. After an error the store must be closed: part of the batch may have been
+// written.
 func (b *Batch) Commit(w Watermark) error {
 	b.txn.Discard()
+	b.times.saw(w.Seq, w.Nano)
+	w.Peak = b.times.peak
 	if err := b.wb.Flush(); err != nil {
 		return err
 	}
-	return b.store.commitWatermark(w, &b.tally)
+	return b.store.commitWatermark(w, b.times.rungValue(w), &b.tally)
 }
 
 // Cancel gives the batch up. Part of it may have been written above the

@@ -3,7 +3,7 @@
 // sees the index exactly as it was when that event had been applied.
 //
 // It owns the directory (one process at a time), the format marker, the
-// watermark, the floor, the ladder, the counters, and the undoing at open of what a crash left
+// watermark, the floor, the timeline, the counters, and the undoing at open of what a crash left
 // above the watermark. Nothing else imports Badger.
 //
 // It refuses a directory of another format or another fold (ErrFormat), reads
@@ -13,7 +13,10 @@
 // What the store writes for itself lies at one constant timestamp, where a
 // rewrite replaces: such rows have no snapshots and are read together with the
 // watermark only. Under the tag 'm' these are "watermark", "floor", "counting"
-// (how the counters came about) and "ladder/" with a sequence of eight bytes.
+// (how the counters came about) and "timeline/" with the last sequence of a batch,
+// eight bytes, big endian: a rung (see Rung), which tells the times of the batch's
+// messages and the fingerprint of its last one. The timeline maps an instant to a
+// sequence exactly (SequenceAt) from the floor on.
 //
 // A batch can read back what it wrote, except the family by application and
 // entitlement, which no rule of the fold reads.

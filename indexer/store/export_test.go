@@ -12,3 +12,11 @@ func LowerMaxCounterBytes(bytes int) (restore func()) {
 	maxCounterBytes = bytes
 	return func() { maxCounterBytes = before }
 }
+
+// LowerMaxRungsDeleted makes the floor delete fewer rungs at a time, until the
+// function that it returns is called.
+func LowerMaxRungsDeleted(rungs int) (restore func()) {
+	before := maxRungsDeleted
+	maxRungsDeleted = rungs
+	return func() { maxRungsDeleted = before }
+}

@@ -60,7 +60,7 @@ func makeStream(g *modeltest.Generator, rng *rand.Rand, n int) []message {
 	nano := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC).UnixNano()
 	all := make([]message, n)
 	for i := range all {
-		nano += rng.Int64N(int64(300 * time.Millisecond)) // rungs are a second apart
+		nano += rng.Int64N(int64(300 * time.Millisecond))
 		all[i] = message{g.Next(), modeltest.Moment{Seq: uint64(i + 1), Nano: nano}}
 	}
 	return all

@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"time"
 
-	badger "github.com/dgraph-io/badger/v4"
 	"github.com/go-json-experiment/json"
 
 	"github.com/assigndex/assigndex/indexer/keys"
@@ -32,22 +30,11 @@ const constant = 1
 var (
 	watermarkKey = keys.Meta("watermark")
 	floorKey     = keys.Meta("floor")
-	ladderPrefix = keys.Meta("ladder/")
 )
 
 // Watermark is the last sequence that is wholly in the index, and what tells
 // the stream that it came from.
 type Watermark = position.Position
-
-// Rung is a step of the ladder: a sequence of the past and its time.
-type Rung struct {
-	rows.Moment
-	Fingerprint []byte
-}
-
-// rungEvery is the least distance in time between rungs, so that a window of a
-// day holds at most 86,400.
-const rungEvery = time.Second
 
 func (s *Store) readMeta() error {
 	txn := s.db.NewTransactionAt(math.MaxUint64, false)
@@ -111,12 +98,12 @@ func (s *Store) Bind(at Watermark) error {
 	if s.Applied().Seq != 0 {
 		return errors.New("bind: the index is not empty")
 	}
-	return s.commitWatermark(at, &tally{})
+	return s.commitWatermark(at, nil, &tally{})
 }
 
-// commitWatermark makes w durable, with the counters and with a rung when one is
-// due, and then lets readers see it.
-func (s *Store) commitWatermark(w Watermark, t *tally) error {
+// commitWatermark makes w durable, with the counters and with the batch's rung, and
+// then lets readers see it. Without a batch there is no rung.
+func (s *Store) commitWatermark(w Watermark, rung []byte, t *tally) error {
 	s.constants.Lock()
 	defer s.constants.Unlock()
 	if t.wide() {
@@ -124,7 +111,7 @@ func (s *Store) commitWatermark(w Watermark, t *tally) error {
 			return err
 		}
 	}
-	if err := s.commitConstants(w, t); err != nil {
+	if err := s.commitConstants(w, rung, t); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -139,7 +126,7 @@ func (s *Store) commitWatermark(w Watermark, t *tally) error {
 }
 
 // commitConstants writes all that moves with the watermark in one transaction.
-func (s *Store) commitConstants(w Watermark, t *tally) error {
+func (s *Store) commitConstants(w Watermark, rung []byte, t *tally) error {
 	value, err := json.Marshal(&w)
 	if err != nil {
 		return err
@@ -149,8 +136,8 @@ func (s *Store) commitConstants(w Watermark, t *tally) error {
 	if err := txn.Set(watermarkKey, value); err != nil {
 		return err
 	}
-	if w.Nano/int64(rungEvery) != s.Applied().Nano/int64(rungEvery) {
-		if err := txn.Set(rungKey(w.Seq), rungValue(w)); err != nil {
+	if rung != nil {
+		if err := txn.Set(rungKey(w.Seq), rung); err != nil {
 			return err
 		}
 	}
@@ -168,56 +155,6 @@ func (s *Store) commitConstants(w Watermark, t *tally) error {
 	return txn.CommitAt(constant, nil)
 }
 
-func rungKey(seq uint64) []byte {
-	return binary.BigEndian.AppendUint64(append([]byte(nil), ladderPrefix...), seq)
-}
-
-func rungValue(w Watermark) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(w.Nano)), w.Fingerprint...)
-}
-
-// RungBefore gives the highest rung whose time is at most nano, and false when
-// there is none.
-func (s *Store) RungBefore(nano int64) (Rung, bool, error) {
-	var best Rung
-	found := false
-	err := s.eachRung(func(r Rung) bool {
-		if r.Nano <= nano {
-			best, found = r, true
-		}
-		return r.Nano <= nano
-	})
-	return best, found, err
-}
-
-// eachRung visits the ladder from the lowest rung until visit returns false.
-func (s *Store) eachRung(visit func(Rung) bool) error {
-	txn := s.db.NewTransactionAt(math.MaxUint64, false)
-	defer txn.Discard()
-	o := badger.DefaultIteratorOptions
-	o.Prefix = ladderPrefix
-	it := txn.NewIterator(o)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		key := it.Item().Key()
-		value, err := it.Item().ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		if len(key) != len(ladderPrefix)+8 || len(value) < 8 {
-			return fmt.Errorf("ladder: %w", rows.ErrCorrupt)
-		}
-		r := Rung{
-			Moment:      rows.Moment{Seq: binary.BigEndian.Uint64(key[len(ladderPrefix):]), Nano: int64(binary.BigEndian.Uint64(value))},
-			Fingerprint: value[8:],
-		}
-		if !visit(r) {
-			return nil
-		}
-	}
-	return nil
-}
-
 // AdvanceFloor gives up the history below seq: reads there are refused from now
 // on, and compaction may drop what they would have seen. A seq at or below the
 // floor does nothing; one above the watermark is an error.
@@ -228,28 +165,22 @@ func (s *Store) AdvanceFloor(seq uint64) error {
 	if applied := s.Applied().Seq; seq > applied {
 		return fmt.Errorf("floor %d is above the watermark %d: %w", seq, applied, ErrAhead)
 	}
+	// Nobody looks an instant up while its rungs go.
+	s.constants.Lock()
+	defer s.constants.Unlock()
 	txn := s.db.NewTransactionAt(constant, true)
-	defer func() { txn.Discard() }()
+	defer txn.Discard()
 	if err := txn.Set(floorKey, binary.BigEndian.AppendUint64(nil, seq)); err != nil {
 		return err
 	}
-	var old [][]byte
-	if err := s.eachRung(func(r Rung) bool {
-		if r.Seq < seq {
-			old = append(old, rungKey(r.Seq))
-		}
-		return r.Seq < seq && len(old) < 10_000 // the rest goes next time
-	}); err != nil {
+	lowest, err := s.deleteRungs(txn, seq)
+	if err != nil {
 		return err
-	}
-	for _, key := range old {
-		if err := txn.Delete(key); err != nil {
-			return err
-		}
 	}
 	if err := txn.CommitAt(constant, nil); err != nil {
 		return err
 	}
+	s.lowestRung = lowest
 	// Readers are refused before anything can be dropped.
 	s.mu.Lock()
 	s.floor = seq

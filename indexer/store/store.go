@@ -32,7 +32,8 @@ type Store struct {
 	undone uint64 // the highest sequence with versions that Open undid; see Batch.eachUndone
 
 	thresholds rows.Thresholds
-	constants  sync.RWMutex // held while watermark and counters change together
+	constants  sync.RWMutex // held while watermark, counters and timeline change together
+	lowestRung uint64       // no rung is below; owned by the goroutine that advances the floor
 
 	mu      sync.RWMutex  // guards what follows
 	applied Watermark     // the last one that is durable

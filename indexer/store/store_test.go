@@ -450,58 +450,6 @@ func TestWait(t *testing.T) {
 	}
 }
 
-func TestLadder(t *testing.T) {
-	const second = int64(time.Second)
-	x := openIndex(t, t.TempDir())
-	if _, ok, err := x.RungBefore(1 << 62); ok || err != nil {
-		t.Errorf("a new index has a rung, %v", err)
-	}
-	commit := func(seq uint64, nano int64) {
-		t.Helper()
-		put(t, x.Store, store.Watermark{Seq: seq, Nano: nano, Fingerprint: []byte{byte(seq)}}, "ak", fmt.Sprint(seq))
-	}
-	commit(10, 5*second)
-	commit(11, 5*second+1) // the same second: no rung
-	commit(12, 6*second)
-	commit(300, 9*second+second/2)
-	check := func(nano int64, want uint64) {
-		t.Helper()
-		r, ok, err := x.RungBefore(nano)
-		if err != nil || ok != (want > 0) || r.Seq != want {
-			t.Fatalf("the rung before %d is %+v, %v, %v, want %d", nano, r, ok, err, want)
-		}
-		if ok && (r.Nano > nano || len(r.Fingerprint) != 1 || r.Fingerprint[0] != byte(want)) {
-			t.Fatalf("the rung before %d is %+v", nano, r)
-		}
-	}
-	all := func() {
-		t.Helper()
-		check(5*second-1, 0)
-		check(5*second, 10)
-		check(6*second-1, 10)
-		check(6*second, 12)
-		check(9*second, 12)
-		check(9*second+second/2, 300)
-		check(1<<62, 300)
-	}
-	all()
-	x.reopen()
-	all()
-	if err := x.AdvanceFloor(12); err != nil {
-		t.Fatal(err)
-	}
-	check(6*second-1, 0) // below the floor there is nothing to undo to
-	check(6*second, 12)
-	x.reopen()
-	check(6*second-1, 0)
-	check(1<<62, 300)
-	if got := read(t, x.Store, 300, "m", nil); got != nil { // written at the constant timestamp
-		if len(got) < 3 {
-			t.Errorf("the store's own rows: %q", got)
-		}
-	}
-}
-
 // The store's own keys never gain a version a batch: Badger keeps all versions
 // of one key in one table.
 func TestMetaKeysHaveOneVersion(t *testing.T) {

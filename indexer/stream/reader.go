@@ -32,16 +32,11 @@ type Reader struct {
 	stream string
 	log    zerolog.Logger
 
-	mu   sync.Mutex // guards head
-	head Head
-}
+	asking chan struct{} // holds a token while Ask looks at the stream's end
 
-// Head is what is known of the stream's end.
-type Head struct {
-	Seq   uint64    // the highest sequence that the stream was seen to hold
-	Seen  time.Time // when the stream was last heard of; zero: never
-	Moved time.Time // when Seq last grew
-	Prev  uint64    // what Seq was before that
+	mu      sync.Mutex // guards what follows
+	head    Head
+	created time.Time // of the stream that Read found to be the index's; zero: none yet
 }
 
 const (
@@ -54,24 +49,7 @@ const (
 
 // NewReader makes a reader of the named stream. It does not connect to it yet.
 func NewReader(nc *nats.Conn, js jetstream.JetStream, stream string, log zerolog.Logger) *Reader {
-	return &Reader{nc: nc, js: js, stream: stream, log: log}
-}
-
-// Head gives what is known of the stream's end.
-func (r *Reader) Head() Head {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.head
-}
-
-func (r *Reader) sawHead(seq uint64) {
-	now := time.Now()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.head.Seen = now
-	if seq > r.head.Seq {
-		r.head.Prev, r.head.Seq, r.head.Moved = r.head.Seq, seq, now
-	}
+	return &Reader{nc: nc, js: js, stream: stream, log: log, asking: make(chan struct{}, 1)}
 }
 
 // Begin gives the position at which a new index starts to read. A stream that no
@@ -144,6 +122,7 @@ type session struct {
 func (s *session) run(ctx context.Context) error {
 	lost := s.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	defer s.nc.RemoveStatusListener(lost)
+	asked := time.Now()
 	info, err := s.info(ctx)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("%w: there is no stream %s; restore it, or build a new index in another data directory", ErrMismatch, s.stream)
@@ -154,7 +133,7 @@ func (s *session) run(ctx context.Context) error {
 	if err := s.checkHere(ctx, info); err != nil {
 		return err
 	}
-	s.sawHead(info.State.LastSeq)
+	s.sawEnd(info, asked)
 	requestCtx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	consumer, err := s.js.CreateConsumer(requestCtx, s.stream, jetstream.ConsumerConfig{
@@ -245,14 +224,16 @@ func (s *session) take(ctx context.Context, msg *nats.Msg) error {
 // how a stream looks that was purged or made anew, and one whose last messages
 // were erased.
 func (s *session) look(ctx context.Context) error {
+	asked := time.Now()
 	info, err := s.info(ctx)
 	if err != nil {
 		return err
 	}
-	s.sawHead(info.State.LastSeq)
 	if id := identityOf(info); !id.Created.Equal(s.at.Stream.Created) || info.State.LastSeq < s.at.Seq || info.State.FirstSeq > s.at.Seq+1 {
+		s.sawHead(info.State.LastSeq)
 		return s.checkHere(ctx, info)
 	}
+	s.sawEnd(info, asked)
 	if info.State.LastSeq == s.at.Seq {
 		return nil
 	}

@@ -219,6 +219,40 @@ func TestBegin(t *testing.T) {
 	}
 }
 
+// Who asks for the stream's end learns of every message that was stored before,
+// by either clock, although the reader takes none.
+func TestAsk(t *testing.T) {
+	w := newWorld(t)
+	r, _ := w.reader()
+	if head, err := r.Ask(t.Context(), time.Now()); !errors.Is(err, stream.ErrMismatch) {
+		t.Errorf("before the stream was compared with the index: %+v, %v", head, err)
+	}
+	f := w.follow(w.begin())
+	f.complete(w.publish(3))
+	for range 20 {
+		last := w.publish(2)
+		stored, err := w.stream().GetMsg(t.Context(), last)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		head, err := f.reader.Ask(t.Context(), began)
+		if err != nil || head.Seq < last || head.Asked.Before(began) || !head.Until.After(stored.Time) || head.Until.After(time.Now()) {
+			t.Fatalf("%+v, %v; want at least %d, that was stored at %s, asked at %s", head, err, last, stored.Time, began)
+		}
+		again, err := f.reader.Ask(t.Context(), began)
+		if err != nil || again.Asked.Before(head.Asked) || again.Until.Before(head.Until) {
+			t.Fatalf("%+v, %v; before it was %+v", again, err, head)
+		}
+	}
+	streamtest.Stop(w.T, w.server)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if head, err := f.reader.Ask(ctx, time.Now()); err == nil {
+		t.Errorf("without a server: %+v", head)
+	}
+}
+
 func TestReadEndsWithItsContext(t *testing.T) {
 	for name, prepare := range map[string]func(*world, *follower){
 		"idle":        func(*world, *follower) {},

@@ -88,12 +88,12 @@ type Request struct {
 	// updated_at, user, group, entitlement and application.
 	Include []string `json:"include,omitzero"`
 
-	AsOf     uint64 `json:"as_of,omitzero"`    // a sequence; 0: now
+	AsOf     AsOf   `json:"as_of,omitzero"`    // the state of then; zero: now
 	AtLeast  uint64 `json:"at_least,omitzero"` // wait until this sequence is applied, to read one's own write
 	PageSize int    `json:"pageSize,omitzero"` // rows a request, 1 to the server's maximum; 0: the server's default
 	Cursor   string `json:"cursor,omitzero"`   // where to go on; empty: at the beginning
 
-	// Stream is the incarnation of the stream that AsOf and AtLeast are sequences
+	// Stream is the incarnation of the stream that sequences in AsOf and AtLeast are
 	// of; another one is an *Error with status 410. Empty: whichever it is.
 	Stream string `json:"-"`
 }

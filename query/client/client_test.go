@@ -442,13 +442,16 @@ func TestRows(t *testing.T) {
 // Everything that can be asked, and nothing of what is not.
 func TestRequests(t *testing.T) {
 	zero, one, scored := 0.0, 1.0, false
+	instant := time.Date(2026, 1, 31, 12, 0, 0, 500, time.FixedZone("", 2*3600))
 	for _, c := range []struct {
 		in   Request
 		want string
 	}{
 		{Request{}, `{}`},
-		{Request{UsrID: "u", EntID: "e", AppID: "a\x00", Type: "USER", AsOf: 1<<64 - 1, AtLeast: 1, PageSize: 5, Cursor: "c", Stream: "s1"},
-			`{"usr_id":"u","ent_id":"e","app_id":"a\u0000","type":"USER","as_of":18446744073709551615,"at_least":1,"pageSize":5,"cursor":"c"}`},
+		{Request{UsrID: "u", EntID: "e", AppID: "a\x00", Type: "USER", AsOf: AtSequence(1<<64 - 1), AtLeast: 1, PageSize: 5, Cursor: "c", Stream: "s1"},
+			`{"usr_id":"u","ent_id":"e","app_id":"a\u0000","type":"USER","as_of":"18446744073709551615","at_least":1,"pageSize":5,"cursor":"c"}`},
+		{Request{AsOf: AtSequence(0)}, `{"as_of":"0"}`},
+		{Request{AsOf: AtInstant(instant)}, `{"as_of":"2026-01-31T10:00:00.0000005Z"}`},
 		{Request{GrpID: "g", MinScore: &zero, MaxScore: &one}, `{"grp_id":"g","min_score":0,"max_score":1}`},
 		{Request{Scored: &scored, Level: "high", Include: []string{"user", "app_id"}}, `{"scored":false,"level":"high","include":["user","app_id"]}`},
 	} {
@@ -467,7 +470,7 @@ func TestStats(t *testing.T) {
 	if err != nil || *got != (Stats{Total: 10, High: 4, Medium: 3, Low: 2, Unscored: 1, Seq: 9, Stream: "s1"}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err = c.Stats(t.Context(), StatsRequest{UsrID: "u&v", EntID: "e/f", AppID: "日", GrpID: "g", Type: "USER", AsOf: 3, AtLeast: 2, Stream: "s1"}); err != nil {
+	if _, err = c.Stats(t.Context(), StatsRequest{UsrID: "u&v", EntID: "e/f", AppID: "日", GrpID: "g", Type: "USER", AsOf: AtSequence(3), AtLeast: 2, Stream: "s1"}); err != nil {
 		t.Error(err)
 	}
 	const params = "GET /api/companyview/assignmentStats?app_id=%E6%97%A5&as_of=3&at_least=2&ent_id=e%2Ff&grp_id=g&type=USER&usr_id=u%26v "
@@ -486,6 +489,28 @@ func TestStats(t *testing.T) {
 	if _, err := c.Stats(t.Context(), StatsRequest{}); err == nil || err.Error() != "the server answered 422 c: f: D" {
 		t.Error(err)
 	}
+}
+
+func TestParseAsOf(t *testing.T) {
+	for _, text := range []string{"0", "7", "18446744073709551615", "2026-01-31T12:00:00Z", "2026-01-31T12:00:00.123456789+02:00"} {
+		if got, err := ParseAsOf(text); err != nil || got.String() != text {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "-1", "+1", "1.5", "now", "18446744073709551616", "2026-01-31", "2026-02-30T00:00:00Z", "2026-01-31T12:00:00"} {
+		if got, err := ParseAsOf(text); err == nil || !strings.Contains(err.Error(), "RFC 3339") || got != (AsOf{}) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	c, s, _ := serve(t, Options{}, give("9", `{"total":0,"high":0,"medium":0,"low":0,"unscored":0}`))
+	then, err := ParseAsOf("2026-01-31T12:00:00+02:00")
+	if err == nil {
+		_, err = c.Stats(t.Context(), StatsRequest{AsOf: then})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantAsked("GET /api/companyview/assignmentStats?as_of=2026-01-31T12%3A00%3A00%2B02%3A00 ")
 }
 
 func TestURLs(t *testing.T) {

@@ -16,7 +16,7 @@ type StatsRequest struct {
 	AppID   string
 	GrpID   string
 	Type    string // USER (default), GROUP, DYNAMIC_GROUP or ALL
-	AsOf    uint64 // a sequence; 0: now
+	AsOf    AsOf   // the state of then; zero: now
 	AtLeast uint64 // wait until this sequence is applied, to read one's own write
 	Stream  string // as that of Request
 }
@@ -37,7 +37,7 @@ func (c *Client) Stats(ctx context.Context, r StatsRequest) (*Stats, error) {
 	params := url.Values{}
 	for name, text := range map[string]string{
 		"usr_id": r.UsrID, "ent_id": r.EntID, "app_id": r.AppID, "grp_id": r.GrpID, "type": r.Type,
-		"as_of": sequenceText(r.AsOf), "at_least": sequenceText(r.AtLeast),
+		"as_of": r.AsOf.String(), "at_least": sequenceText(r.AtLeast),
 	} {
 		if text != "" {
 			params.Set(name, text)

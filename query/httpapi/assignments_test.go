@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -142,7 +143,8 @@ func TestRefusedRequests(t *testing.T) {
 		"unknown type":           {`{"type":"USERS"}`, nil, 400, query.InvalidField, "type"},
 		"user and group":         {`{"usr_id":"u","grp_id":"g"}`, nil, 400, query.ConflictingFields, "grp_id"},
 		"user of type GROUP":     {`{"usr_id":"u","type":"GROUP"}`, nil, 400, query.ConflictingFields, "type"},
-		"as_of an instant":       {`{"as_of":"2026-01-01T00:00:00Z"}`, nil, 400, query.InvalidField, "as_of"},
+		"as_of no day":           {`{"as_of":"2026-02-30"}`, nil, 400, query.InvalidField, "as_of"},
+		"at_least above instant": {`{"as_of":"1970-01-01T00:00:03.5Z","at_least":4}`, nil, 400, query.ConflictingFields, "at_least"},
 		"empty cursor":           {`{"cursor":""}`, nil, 400, query.InvalidCursor, "cursor"},
 		"damaged cursor":         {`{"cursor":"` + cursor[:len(cursor)-4] + `AAAA"}`, nil, 400, query.InvalidCursor, "cursor"},
 		"cut cursor":             {`{"cursor":"` + cursor[:20] + `"}`, nil, 400, query.InvalidCursor, "cursor"},
@@ -216,6 +218,66 @@ func TestPrunedSnapshot(t *testing.T) {
 		if a.header.Get("Assigndex-Seq") != "3" {
 			t.Fatalf("headers %v", a.header)
 		}
+	}
+}
+
+// An instant reads exactly what the sequence reads that it comes to, which the
+// answer names. (In this index the message at a sequence is stamped as many seconds
+// after the beginning of Unix time.)
+func TestAsOfByInstant(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.MaxWait = time.Millisecond })
+	for i := range 4 {
+		f.index.apply("acme", give("u", fmt.Sprint("e", i), "a"), give("v", fmt.Sprint("e", i), "a"), give("u", fmt.Sprint("e", i), "b"))
+	}
+	instant := func(seq int, add time.Duration, zone *time.Location) string {
+		return time.Unix(int64(seq), int64(add)).In(zone).Format(time.RFC3339Nano)
+	}
+	for seq := range 13 {
+		for _, at := range []string{
+			instant(seq, 0, time.UTC), instant(seq, 5e8, time.FixedZone("", -9000)), instant(seq, time.Second-1, time.FixedZone("", 7200)),
+		} {
+			for _, filter := range []string{"", `,"usr_id":"u"`, `,"app_id":"b"`, `,"ent_id":"e1"`} {
+				_, want := f.list(fmt.Sprintf(`{"as_of":%d%s}`, seq, filter))
+				var got []string
+				cursor := ""
+				for {
+					p, a := f.list(fmt.Sprintf(`{"as_of":%q,"pageSize":2%s%s}`, at, filter, cursor))
+					if s := a.header.Get("Assigndex-Seq"); s != strconv.Itoa(seq) {
+						t.Fatalf("%s is read at %s, want %d", at, s, seq)
+					}
+					for _, row := range p.Assignments {
+						got = append(got, string(row))
+					}
+					if p.Cursor == nil {
+						break
+					}
+					cursor = `,"cursor":"` + *p.Cursor + `"`
+				}
+				if rows := `{"cursor":null,"assignments":[` + strings.Join(got, ",") + `]}`; rows != string(want.body) {
+					t.Errorf("%s%s: %s; as of %d it is %s", at, filter, rows, seq, want.body)
+				}
+			}
+			counted, a := f.count("usr_id=u&as_of=" + url.QueryEscape(at))
+			if want, _ := f.count(fmt.Sprint("usr_id=u&as_of=", seq)); counted != want || a.header.Get("Assigndex-Seq") != strconv.Itoa(seq) {
+				t.Errorf("%s: %+v %v, want %+v", at, counted, a.header, want)
+			}
+		}
+	}
+	const future = `{"as_of":"9999-12-31T23:59:59Z"}`
+	if _, a := f.list(future); a.header.Get("Assigndex-Seq") != "12" {
+		t.Errorf("in the future: %v", a.header)
+	}
+	f.index.head.Store(13) // there is a message that was not applied yet
+	wantProblem(t, f.post(future), 503, query.NotReached, "")
+	wantProblem(t, f.post(`{"as_of":"1970-01-01T00:00:12Z"}`), 503, query.NotReached, "")
+	f.list(`{"as_of":"1970-01-01T00:00:11.999Z"}`)
+	if err := f.index.st.AdvanceFloor(5); err != nil { // within a batch
+		t.Fatal(err)
+	}
+	wantProblem(t, f.post(`{"as_of":"1970-01-01T00:00:04.999Z"}`), 410, query.HistoryPruned, "")
+	wantProblem(t, f.post(`{"as_of":"0000-01-01T00:00:00Z"}`), 410, query.HistoryPruned, "")
+	if _, a := f.list(`{"as_of":"1970-01-01T00:00:05Z"}`); a.header.Get("Assigndex-Seq") != "5" {
+		t.Errorf("at the floor: %v", a.header)
 	}
 }
 

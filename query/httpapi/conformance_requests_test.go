@@ -148,6 +148,7 @@ func examineListing(t *testing.T, e *exam, f *contractFixture) {
 		`{` + included() + `}`, `{"type":"GROUP",` + included() + `}`, `{"type":"DYNAMIC_GROUP",` + included() + `}`, `{"type":"ALL",` + included() + `}`,
 		`{"min_score":0.5,"max_score":1}`, `{"scored":true}`, `{"scored":false}`, `{"level":"high"}`, `{"level":"medium"}`, `{"level":"low"}`,
 		`{"at_least":0}`, `{"at_least":"10"}`, `{"as_of":10}`, `{"as_of":"0010"}`,
+		`{"as_of":"1970-01-01T00:00:05Z"}`, `{"as_of":"1970-01-01T02:00:09.999999999+02:00"}`, `{"as_of":"2026-01-01T00:00:00Z"}`,
 		`{"cursor":null,"pageSize":null,"usr_id":null,"grp_id":null,"ent_id":null,"app_id":null,"type":null,"min_score":null,` +
 			`"max_score":null,"scored":null,"level":null,"include":null,"at_least":null,"as_of":null}`,
 		`{"pageSize":20,"cursor":"WyJhYXJvbi5maXNjaGVyIiwiV0VCX3VzZXJfU2hhcmVkX0VkaXRfQURNSU5fSUkiXQ=="}`,
@@ -177,7 +178,9 @@ func examineListing(t *testing.T, e *exam, f *contractFixture) {
 		`{"scored":"true"}`:                 {code: query.InvalidField, field: "scored", illegal: true},
 		`{"include":"app_id"}`:              {code: query.InvalidField, field: "include", illegal: true},
 		`{"include":["score"]}`:             {code: query.InvalidField, field: "include", illegal: true},
-		`{"as_of":"2026-01-01T00:00:00Z"}`:  {code: query.InvalidField, field: "as_of", illegal: true},
+		`{"as_of":"2026-01-01T00:00:00"}`:   {code: query.InvalidField, field: "as_of", illegal: true},
+		`{"as_of":"2026-02-30"}`:            {code: query.InvalidField, field: "as_of", illegal: true},
+		`{"as_of":"2026-02-30T00:00:00Z"}`:  {code: query.InvalidField, field: "as_of"}, // there is no such day; the format does not say so
 		`{"at_least":-1}`:                   {code: query.InvalidField, field: "at_least", illegal: true},
 		`{"usr_id":"u","grp_id":"g"}`:       {code: query.ConflictingFields, field: "grp_id"},
 		`{"min_score":0.6,"max_score":0.5}`: {code: query.ConflictingFields, field: "min_score"},
@@ -210,6 +213,7 @@ func examineStats(t *testing.T, e *exam, f *contractFixture) {
 	for _, params := range []string{
 		"", "?usr_id=u", "?grp_id=g", "?ent_id=edit", "?app_id=web", "?ent_id=edit&app_id=web", "?type=USER", "?type=GROUP", "?type=DYNAMIC_GROUP",
 		"?type=ALL", "?at_least=10", "?as_of=10", "?as_of=0010",
+		"?as_of=1970-01-01T00:00:05Z", "?as_of=1970-01-01T02:00:09.999999999%2B02:00", "?as_of=2026-01-01T00:00:00Z",
 	} {
 		get(params, question{status: 200})
 	}
@@ -448,6 +452,13 @@ func examineHistory(t *testing.T, e *exam, _ *contractFixture) {
 	}
 	e.ask(t, f.reader, question{name: "list", path: listPath, body: `{"as_of":1}`, status: 410, code: query.HistoryPruned})
 	e.ask(t, f.reader, question{name: "stats", method: http.MethodGet, path: statsPath + "?as_of=1", status: 410, code: query.HistoryPruned})
+	const then = "1970-01-01T00:00:01Z"
+	e.ask(t, f.reader, question{name: "list by instant", path: listPath, body: `{"as_of":"` + then + `"}`, status: 410, code: query.HistoryPruned})
+	e.ask(t, f.reader, question{name: "stats by instant", method: http.MethodGet, path: statsPath + "?as_of=" + then, status: 410, code: query.HistoryPruned})
+	f.index.head.Store(1000)
+	const now = "2026-01-01T00:00:00Z"
+	e.ask(t, f.reader, question{name: "list behind", path: listPath, body: `{"as_of":"` + now + `"}`, status: 503, code: query.NotReached})
+	e.ask(t, f.reader, question{name: "stats behind", method: http.MethodGet, path: statsPath + "?as_of=" + now, status: 503, code: query.NotReached})
 }
 
 // Bodies that do not arrive: the connection is real, only its end is played.

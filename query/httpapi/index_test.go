@@ -48,15 +48,21 @@ func newIndex(tb testing.TB) *testIndex {
 		}
 	})
 	x := &testIndex{tb: tb, st: st}
-	x.Index = indexer.NewIndex(st, func() stream.Head {
-		now := time.Now()
-		if h := x.head.Load(); h > 0 {
-			return stream.Head{Seq: h, Seen: now, Moved: now}
-		}
-		return stream.Head{}
-	})
+	x.Index = indexer.NewIndex(st, x)
 	return x
 }
+
+// Head is part of indexer.End.
+func (x *testIndex) Head() stream.Head {
+	now := time.Now()
+	if h := x.head.Load(); h > 0 {
+		return stream.Head{Seq: h, Seen: now, Moved: now}
+	}
+	return stream.Head{}
+}
+
+// Ask is part of indexer.End.
+func (x *testIndex) Ask(context.Context, time.Time) (stream.Head, error) { return x.Head(), nil }
 
 // bind ties the index to its stream.
 func (x *testIndex) bind() *testIndex {
@@ -83,6 +89,7 @@ func (x *testIndex) apply(tenant string, list ...event) uint64 {
 			x.tb.Fatalf("%s %s: %v", e.kind, e.data, err)
 		}
 		batch.At(mark.Seq)
+		batch.Saw(mark.Nano)
 		if _, err := fold.Apply(&ev, rows.Moment{Seq: mark.Seq, Nano: mark.Nano}, batch, batch); err != nil {
 			x.tb.Fatal(err)
 		}

@@ -178,6 +178,9 @@ func TestRefusedStats(t *testing.T) {
 		"long id":               {"app_id=" + strings.Repeat("x", 1025), nil, 400, query.InvalidField, "app_id"},
 		"unknown type":          {"type=user", nil, 400, query.InvalidField, "type"},
 		"user and group":        {"usr_id=u&grp_id=g", nil, 400, query.ConflictingFields, "grp_id"},
+		"no instant":            {"as_of=1970-01-01T00:00:03+01:00", nil, 400, query.InvalidField, "as_of"}, // the plus is a space
+		"at_least above then":   {"as_of=1970-01-01T00:00:02Z&at_least=3", nil, 400, query.ConflictingFields, "at_least"},
+		"pruned by instant":     {"as_of=1970-01-01T00:00:01.999999999Z", nil, 410, query.HistoryPruned, ""},
 		"no sequence":           {"as_of=now", nil, 400, query.InvalidField, "as_of"},
 		"at_least above as_of":  {"as_of=2&at_least=3", nil, 400, query.ConflictingFields, "at_least"},
 		"too many":              {"usr_id=u", nil, 422, query.TooManyRows, ""},
