@@ -74,6 +74,43 @@ func (x *Index) List(ctx context.Context, seq uint64, sel listing.Selector, afte
 	return page, view.Check()
 }
 
+// Assignments is List with whole assignments. An error of visit ends it and is
+// returned.
+func (x *Index) Assignments(
+	ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int, visit func(*listing.Assignment) error,
+) (listing.Page, error) {
+	view, err := x.store.View(seq)
+	if err != nil {
+		return listing.Page{}, err
+	}
+	defer view.Close()
+	page, err := listing.ListAssignments(ctx, view, sel, after, limit, visit)
+	if err != nil {
+		return listing.Page{}, err
+	}
+	return page, view.Check()
+}
+
+// Lookup visits the assignment of an identity at a sequence, if there is one. An
+// error of visit is returned.
+func (x *Index) Lookup(seq uint64, tenant string, at listing.Position, visit func(*listing.Assignment) error) (found bool, err error) {
+	view, err := x.store.View(seq)
+	if err != nil {
+		return false, err
+	}
+	defer view.Close()
+	a, err := listing.Lookup(view, tenant, at)
+	if err != nil {
+		return false, err
+	}
+	if a != nil {
+		if err := visit(a); err != nil {
+			return false, err
+		}
+	}
+	return a != nil, view.Check()
+}
+
 // Counts gives the number of selected assignments by level at the last applied
 // sequence, which it returns. It reports false for a selection that no counter is
 // kept of: one by assignee, by score, or by entitlement and application together.

@@ -65,22 +65,16 @@ func ParseCount(raw string) (Request, error) {
 // everything else is counted, within a limit. Cursor, PageSize and Include of the
 // request are of no matter. Errors and the Page are as those of Lister.Page.
 func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.Counts, Page, error) {
-	page := l.Place()
-	if page.Stream == "" {
-		return rows.Counts{}, page, &Error{NotReady, "", "the index is not connected to its stream yet"}
-	}
-	if req.Stream != "" && req.Stream != page.Stream {
-		return rows.Counts{}, page, otherStream("the request is for another incarnation of the stream")
-	}
 	sel, err := req.selector(tenant, l.opts.Levels)
 	if err != nil {
-		return rows.Counts{}, page, err
+		return rows.Counts{}, l.Place(), err
 	}
 	sel.Include = 0
-	seq, err := l.reach(ctx, &page, req.AtLeast, req.AsOf)
+	page, err := l.Snapshot(ctx, When{AsOf: req.AsOf, AtLeast: req.AtLeast, Stream: req.Stream})
 	if err != nil {
 		return rows.Counts{}, page, err
 	}
+	seq := page.Seq
 	if req.AsOf == nil {
 		counts, at, ok, err := l.index.Counts(sel)
 		if err != nil {
@@ -93,7 +87,7 @@ func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.C
 	}
 	counts, err := l.countRows(ctx, seq, sel)
 	if err != nil {
-		return rows.Counts{}, page, l.readError(err, seq)
+		return rows.Counts{}, l.Place(), l.readError(err, seq)
 	}
 	page.Seq = seq
 	return counts, page, nil

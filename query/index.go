@@ -27,6 +27,12 @@ type Index interface {
 	// what was visited before an error must not be believed.
 	List(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int,
 		visit func(rows.Face)) (listing.Page, error)
+	// Assignments is List with whole assignments. An error of visit ends it and is
+	// returned.
+	Assignments(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int,
+		visit func(*listing.Assignment) error) (listing.Page, error)
+	// Lookup visits the assignment of an identity at a sequence, if there is one.
+	Lookup(seq uint64, tenant string, at listing.Position, visit func(*listing.Assignment) error) (found bool, err error)
 	// Counts gives the number of selected assignments by level at the last applied
 	// sequence, which it returns. It reports false for a selection that no counter
 	// is kept of.

@@ -282,6 +282,8 @@ func (r *recorder) Range(prefix, _ []byte, _ func(key, value []byte) bool) error
 	return nil
 }
 
+func (*recorder) Get([]byte) ([]byte, error) { return nil, nil }
+
 // BenchmarkPageBare iterates over the same ranges with nothing but Badger.
 func BenchmarkPageBare(b *testing.B) {
 	dir := b.TempDir()

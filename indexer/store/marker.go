@@ -20,7 +20,6 @@ import (
 //	2: families x (entitlement attributes) and c (change log); the ladder became a
 //	   timeline with a rung for each batch
 const Format = 2
-const Format = 2
 
 // ErrFormat is returned by Open for a directory that another version wrote, or
 // that is not an index.
