@@ -155,7 +155,7 @@ func (r *recorder) Scan(prefix []byte, visit func(key, value []byte) error) erro
 	return nil
 }
 
-func (r *recorder) Changed(keys.Row, *rows.Row, *rows.Row) error { return nil }
+func (r *recorder) Changed(rows.Moment, keys.Row, *rows.Row, *rows.Row) error { return nil }
 
 func (r *recorder) Put(key, value []byte) error {
 	r.state[string(key)] = value

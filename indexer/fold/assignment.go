@@ -62,7 +62,7 @@ func (f *folding) upsertAssignment(s subject, oldValue []byte) error {
 // save makes a row what it is after the event, nil for none, in the family that
 // holds it whole, and tells of the change.
 func (f *folding) save(key []byte, id keys.Row, before, after *rows.Row) error {
-	if err := f.w.Changed(id, before, after); err != nil {
+	if err := f.w.Changed(f.at, id, before, after); err != nil {
 		return err
 	}
 	if after == nil {

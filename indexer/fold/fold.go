@@ -36,7 +36,7 @@ type Writer interface {
 	// Changed tells that an assignment changes, for counters and the change log,
 	// once for each that does. Before is nil for a new one and after for a revoked
 	// one; neither is kept.
-	Changed(id keys.Row, before, after *rows.Row) error
+	Changed(at rows.Moment, id keys.Row, before, after *rows.Row) error
 }
 
 // Outcome says what an event did.

@@ -69,7 +69,7 @@ func decode(t *testing.T, line string) events.Event {
 	return ev
 }
 
-func (m *memory) Changed(keys.Row, *rows.Row, *rows.Row) error { return m.call() }
+func (m *memory) Changed(rows.Moment, keys.Row, *rows.Row, *rows.Row) error { return m.call() }
 
 func run(t *testing.T, m *memory, lines ...string) fold.Outcome {
 	t.Helper()

@@ -17,8 +17,7 @@ func AppendChange(key []byte, c Change) []byte {
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(key, c.Seq), c.N)
 }
 
-// ChangeOf is the key of a change. Its value names the assignment, see
-// AppendIdentity.
+// ChangeOf is the key of a change. Its value is a Logged.
 func ChangeOf(tenant string, c Change) []byte {
 	return AppendChange(Prefix(make([]byte, 0, 8+len(tenant)+changeBytes), ChangeTag, tenant), c)
 }
@@ -35,18 +34,31 @@ func ParseChange(key []byte) (tenant string, c Change, err error) {
 	return tenant, Change{binary.BigEndian.Uint64(rest), binary.BigEndian.Uint32(rest[8:])}, nil
 }
 
-// AppendIdentity adds the identity of an assignment without its tenant: assignee
-// and entitlement.
-func AppendIdentity(b []byte, r Row) []byte { return Append(AppendAssignee(b, r.Assignee), r.EntID) }
+// Logged is what the change log tells of a change.
+type Logged struct {
+	Nano int64 // time of the event, Unix nanoseconds
+	Row        // without an application
+}
 
-// ParseIdentity reads what AppendIdentity made.
-func ParseIdentity(tenant string, b []byte) (r Row, err error) {
-	r.Tenant = tenant
-	if r.Assignee, b, err = CutAssignee(b); err != nil {
-		return r, err
+// Encode gives the stored form: the time, the assignee and the entitlement. The
+// tenant is in the key.
+func (l Logged) Encode() []byte {
+	b := make([]byte, 0, 24+len(l.Assignee.ID)+len(l.EntID))
+	b = binary.BigEndian.AppendUint64(b, uint64(l.Nano))
+	return Append(AppendAssignee(b, l.Assignee), l.EntID)
+}
+
+// ParseLogged reads what Encode wrote.
+func ParseLogged(tenant string, b []byte) (l Logged, err error) {
+	if len(b) < 8 {
+		return l, ErrMalformed
 	}
-	if r.EntID, b, err = Cut(b); err != nil || len(b) != 0 {
-		return r, ErrMalformed
+	l.Nano, l.Tenant = int64(binary.BigEndian.Uint64(b)), tenant
+	if l.Assignee, b, err = CutAssignee(b[8:]); err != nil {
+		return l, err
 	}
-	return r, nil
+	if l.EntID, b, err = Cut(b); err != nil || len(b) != 0 {
+		return l, ErrMalformed
+	}
+	return l, nil
 }

@@ -17,7 +17,7 @@
 //	'n'  entity                 tenant class id                   n t␀ 03 e␀         rows.Entity      the event's sequence
 //	'g'  revision guard         tenant class [kind] id [ent]      g t␀ 00 01 u␀ e␀   8 bytes          the event's sequence
 //	'x'  entitlement attribute  tenant attribute value ent       x t␀ 01 Edit␀ e␀   empty            the event's sequence
-//	'c'  change log             tenant sequence number           c t␀ 00…07 00…00   01 u␀ e␀         the event's sequence
+//	'c'  change log             tenant sequence number           c t␀ 00…07 00…00   Logged           the event's sequence
 //	'k'  counter                tenant scope id kind             k t␀ 02 e␀ 01      rows.Counts      constant
 //	'z'  quarantine             sequence                          z 00…07            rows.Quarantined the event's sequence
 //	'm'  meta                   name                              m watermark        see store        constant

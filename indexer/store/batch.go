@@ -155,11 +155,11 @@ func (b *Batch) Delete(key []byte) error {
 
 // Changed counts the change of an assignment and adds it to the change log. It is
 // part of fold.Writer.
-func (b *Batch) Changed(id keys.Row, before, after *rows.Row) error {
+func (b *Batch) Changed(at rows.Moment, id keys.Row, before, after *rows.Row) error {
 	b.tally.recount(id, before, after)
 	key := keys.ChangeOf(id.Tenant, keys.Change{Seq: b.ts, N: b.changes})
 	b.changes++
-	return b.Put(key, keys.AppendIdentity(make([]byte, 0, 16+len(id.Assignee.ID)+len(id.EntID)), id))
+	return b.Put(key, keys.Logged{Nano: at.Nano, Row: id}.Encode())
 }
 
 // eachUndone visits the versions of key above the event's sequence. Only Open

@@ -225,7 +225,7 @@ func TestCountersOfAWideCascade(t *testing.T) {
 		for ent := range entitlements {
 			id := keys.Row{Tenant: "t", Assignee: events.Assignee{Kind: events.KindUser, ID: "u"}, EntID: fmt.Sprint(ent)}
 			for _, change := range [][2]*rows.Row{{nil, &row}, {&row, nil}, {nil, &row}} {
-				if err := batch.Changed(id, change[0], change[1]); err != nil {
+				if err := batch.Changed(rows.Moment{}, id, change[0], change[1]); err != nil {
 					t.Fatal(err)
 				}
 			}
