@@ -8,6 +8,7 @@ import (
 
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/audit"
+	"github.com/assigndex/assigndex/indexer/feed"
 	"github.com/assigndex/assigndex/indexer/fold"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/listing"
@@ -89,6 +90,33 @@ func (x *Index) Assignments(
 		return listing.Page{}, err
 	}
 	return page, view.Check()
+}
+
+// open opens the index at a sequence for the feed.
+func (x *Index) open(seq uint64) (feed.Snapshot, error) { return x.store.View(seq) }
+
+// Changes visits at most limit changes from a place on, up to and with a sequence,
+// and looks at no more than budget of them. See feed.Changes.
+func (x *Index) Changes(
+	ctx context.Context, sel listing.Selector, from feed.Place, upto uint64, limit, budget int, visit func(*feed.Change) error,
+) (feed.Page, error) {
+	return feed.Changes(ctx, x.open, sel, from, upto, limit, budget, visit)
+}
+
+// Diff visits at most limit assignments that differ between two sequences, from a
+// place on. See feed.Diff.
+func (x *Index) Diff(
+	ctx context.Context, sel listing.Selector, lower uint64, from feed.Place, upto uint64, limit, budget int, visit func(*feed.Change) error,
+) (feed.Page, error) {
+	return feed.Diff(ctx, x.open, sel, lower, from, upto, limit, budget, visit)
+}
+
+// History visits at most limit versions of one assignment, the newest first, and
+// reports whether there are more. See feed.History.
+func (x *Index) History(
+	ctx context.Context, sel listing.Selector, at listing.Position, upto uint64, limit int, visit func(*feed.Version) error,
+) (more bool, err error) {
+	return feed.History(ctx, x.open, sel, at, upto, limit, visit)
 }
 
 // Lookup visits the assignment of an identity at a sequence, if there is one. An

@@ -115,11 +115,24 @@ func (d *detailer) row(key, value []byte) (id keys.Row, row rows.Row, err error)
 	return id, row, err
 }
 
+// Told gives the face of a row at the source's sequence with the members that the
+// selector includes.
+func Told(src DetailSource, sel Selector, at Position, row rows.Row) (rows.Face, error) {
+	if sel.Include == 0 {
+		return row.Face, nil
+	}
+	return newDetailer(src, sel).tell(keys.Row{Tenant: sel.Tenant, Assignee: at.Assignee, EntID: at.EntID}, row, row.Face)
+}
+
 func (d *detailer) extend(key, value []byte, face rows.Face) (rows.Face, error) {
 	id, row, err := d.row(key, value)
 	if err != nil {
 		return nil, err
 	}
+	return d.tell(id, row, face)
+}
+
+func (d *detailer) tell(id keys.Row, row rows.Row, face rows.Face) (rows.Face, error) {
 	detail, err := d.detail(id, row)
 	if err != nil {
 		return nil, err

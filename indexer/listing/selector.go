@@ -65,6 +65,12 @@ func (s Selector) Contains(p Position) bool {
 		(s.EntID == "" || s.EntID == p.EntID)
 }
 
+// Picks reports whether a row of an identity that the selector contains is in the
+// selection. It does not look at Entitlements.
+func (s Selector) Picks(r *rows.Row) bool {
+	return (s.AppID == "" || s.AppID == r.AppID) && (s.Scores == nil || s.Scores.Pass(r.Face))
+}
+
 // keyRange is the contiguous range that holds the selection's rows of one kind.
 type keyRange struct {
 	family keys.Tag

@@ -99,6 +99,7 @@ func (r *modelRun) verify() {
 	r.at(r.x.Applied().Seq, 1, 2, 3, 7, 100)
 	r.v.counters(r.T, r.x.Store, r.then[r.x.Applied().Seq])
 	r.at(r.between(r.x.Floor(), r.x.Applied().Seq), 1+r.rng.IntN(5))
+	r.v.changes(r.T, r.x.Store, r.then)
 }
 
 func (r *modelRun) between(low, high uint64) uint64 { return low + r.rng.Uint64N(high-low+1) }
@@ -136,6 +137,11 @@ func (r *modelRun) advanceFloor(compact bool) {
 	floor := r.between(was, applied)
 	if err := r.x.AdvanceFloor(floor); err != nil {
 		r.Fatal(err)
+	}
+	if r.rng.IntN(2) == 0 {
+		if _, err := r.x.PruneChanges(r.Context()); err != nil {
+			r.Fatal(err)
+		}
 	}
 	if floor > was {
 		if err := old.Check(); !errors.Is(err, store.ErrPruned) {

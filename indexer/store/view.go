@@ -87,6 +87,31 @@ func (v *View) Later(key []byte, visit func(value []byte) error) error {
 	return nil
 }
 
+// Versions visits what key held at the view's sequence and before, back to the
+// floor, the newest first, with the sequence of each, until visit returns false. A
+// nil value is a deletion; another is valid until visit returns.
+func (v *View) Versions(key []byte, visit func(seq uint64, value []byte) bool) error {
+	o := badger.DefaultIteratorOptions
+	o.AllVersions, o.PrefetchValues = true, false
+	it := v.txn.NewKeyIterator(key, o)
+	defer it.Close()
+	floor := v.store.Floor()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		var value []byte
+		if !item.IsDeletedOrExpired() {
+			var err error
+			if value, err = item.ValueCopy([]byte{}); err != nil {
+				return err
+			}
+		}
+		if !visit(item.Version(), value) || item.Version() <= floor {
+			return nil
+		}
+	}
+	return nil
+}
+
 // Check returns ErrPruned when the floor has overtaken the view, so that what
 // was read from it may lack rows.
 func (v *View) Check() error {
