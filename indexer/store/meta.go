@@ -165,9 +165,6 @@ func (s *Store) AdvanceFloor(seq uint64) error {
 	if applied := s.Applied().Seq; seq > applied {
 		return fmt.Errorf("floor %d is above the watermark %d: %w", seq, applied, ErrAhead)
 	}
-	// Nobody looks an instant up while its rungs go.
-	s.constants.Lock()
-	defer s.constants.Unlock()
 	txn := s.db.NewTransactionAt(constant, true)
 	defer txn.Discard()
 	if err := txn.Set(floorKey, binary.BigEndian.AppendUint64(nil, seq)); err != nil {
@@ -177,6 +174,9 @@ func (s *Store) AdvanceFloor(seq uint64) error {
 	if err != nil {
 		return err
 	}
+	// Nobody looks an instant up while its rungs go.
+	s.constants.Lock()
+	defer s.constants.Unlock()
 	if err := txn.CommitAt(constant, nil); err != nil {
 		return err
 	}
