@@ -71,6 +71,19 @@ var sections = []section{
 		pkg: "./cmd/assigndex", pattern: "^BenchmarkPublish$", time: "1x",
 	},
 	{
+		title: "Freshness",
+		text: "Milliseconds from the acknowledgement of an event to the answer over HTTP that shows it (`at_least`): while nothing " +
+			"else goes on, and while another publisher sends half of the highest rate that the same server just reached. Aim at " +
+			"half load: p50 of at most 5, p99 of at most 25.",
+		pkg: "./cmd/assigndex", pattern: "^BenchmarkFreshness$", time: "3x",
+	},
+	{
+		title: "An older sequence",
+		text: "A page at the last sequence, and the same page at a sequence before half of all rows were changed, an eighth " +
+			"revoked and an eighth added. Aim: the older one within 2× of the same page now.",
+		pkg: "./indexer/store", pattern: "^BenchmarkThen$", time: "500ms", rows: "300000",
+	},
+	{
 		title: "Publishing",
 		text:  "Acknowledged, and on disk: atomic batches, and single publishes that are awaited together.",
 		pkg:   "./events/publisher", pattern: "^Benchmark", time: "1s",
