@@ -103,7 +103,7 @@ func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector
 	var after *listing.Position
 	for left := l.opts.MaxCounted; ; {
 		limit := min(countChunk, left)
-		sel.Budget = limit
+		sel.Budget, sel.MaxPassed = limit, left
 		page, err := l.index.List(ctx, seq, sel, after, limit, func(f rows.Face) { counts[l.opts.Levels.Of(f)]++ })
 		if err != nil {
 			return counts, err
@@ -111,9 +111,9 @@ func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector
 		if !page.More {
 			return counts, nil
 		}
-		if left -= page.Read; left <= 0 {
+		if left -= page.Read + page.Passed; left <= 0 {
 			return counts, &Error{TooManyRows, "", fmt.Sprintf(
-				"more than %d rows would have to be counted; ask about the present of the tenant, an application or an entitlement",
+				"more than %d rows, deleted ones included, would have to be read; ask about the present of the tenant, an application or an entitlement",
 				l.opts.MaxCounted)}
 		}
 		after = &page.Last
