@@ -33,6 +33,7 @@ type Store struct {
 
 	thresholds rows.Thresholds
 	constants  sync.RWMutex // held while watermark and counters change together
+	reclaiming sync.Mutex   // held by Reclaim, and by Close
 
 	mu      sync.RWMutex  // guards what follows
 	applied Watermark     // the last one that is durable
@@ -130,8 +131,13 @@ func (s *Store) recover() error {
 	return s.openCounters()
 }
 
-// Close releases the directory. Views must be closed before.
-func (s *Store) Close() error { return s.db.Close() }
+// Close releases the directory, after a Reclaim that has come to its compaction.
+// Views must be closed before.
+func (s *Store) Close() error {
+	s.reclaiming.Lock()
+	defer s.reclaiming.Unlock()
+	return s.db.Close()
+}
 
 // Sizes gives the bytes on disk of the tree and of the value log.
 func (s *Store) Sizes() (tree, valueLog int64) { return s.db.Size() }
