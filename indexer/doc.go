@@ -11,6 +11,7 @@
 //
 // Concurrency: Run has three goroutines in a row: one reads and decodes, one
 // folds into batches, one makes batches durable and moves the watermark. The one
-// before it is at most one batch ahead, above the watermark, where nobody reads. Index may be used from any goroutine, before Run
-// as well.
+// before it is at most one batch ahead, above the watermark, where nobody reads.
+// A fourth gives room back that the history window has left behind. Index may be
+// used from any goroutine, before Run as well.
 package indexer

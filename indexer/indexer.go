@@ -103,6 +103,7 @@ func (x *Indexer) run(ctx context.Context) error {
 	commits := make(chan sealed) // unbuffered: at most one batch is ahead of the durable ones
 	g.Go(func() error { return x.apply(ctx, decoded, commits) })
 	g.Go(func() error { return x.commit(ctx, commits) })
+	g.Go(func() error { return x.reclaim(ctx) })
 	return g.Wait()
 }
 

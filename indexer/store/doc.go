@@ -13,12 +13,14 @@
 // What the store writes for itself lies at one constant timestamp, where a
 // rewrite replaces: such rows have no snapshots and are read together with the
 // watermark only. Under the tag 'm' these are "watermark", "floor", "counting"
-// (how the counters came about) and "ladder/" with a sequence of eight bytes.
+// (how the counters came about), "ladder/" with a sequence of eight bytes, and
+// "filler", which Reclaim writes and deletes. The marks of Reclaim, tombstones in
+// every family, lie at that timestamp too.
 //
 // A batch can read back what it wrote, except the family by application and
 // entitlement, which no rule of the fold reads.
 //
 // Concurrency: one goroutine fills batches, and one commits them and advances the
-// floor; they may be two. Everything else may be called from any goroutine. The store starts no goroutine of its own;
+// floor; they may be two. Reclaim runs beside them. Everything else may be called from any goroutine. The store starts no goroutine of its own;
 // Badger's end with Close.
 package store

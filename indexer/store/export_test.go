@@ -12,3 +12,6 @@ func LowerMaxCounterBytes(bytes int) (restore func()) {
 	maxCounterBytes = bytes
 	return func() { maxCounterBytes = before }
 }
+
+// ManyVersions is how many versions of one key a walk steps over.
+const ManyVersions = manyVersions
