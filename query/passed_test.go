@@ -67,7 +67,7 @@ func TestDeletedRowsEndAPage(t *testing.T) {
 // The budget is that of the page, not of each look at its size, and a page that
 // large rows end still ends behind a row.
 func TestDeletedRowsAmongLargeRows(t *testing.T) {
-	f := withDeleted(300, 10)
+	f := withDeleted(120, 10)
 	f.put(func(all map[listing.Position]row) {
 		for at, r := range all {
 			r.justification = []events.Reason{{ID: strings.Repeat("x", 2<<20), Value: []byte("null")}}
@@ -76,7 +76,7 @@ func TestDeletedRowsAmongLargeRows(t *testing.T) {
 	})
 	for _, most := range []int{5, 60, 100, 1000} {
 		l := NewLister(f, Options{MaxPageSize: 5000, Levels: rows.DefaultThresholds, MaxPassed: most})
-		if got, _, _ := allPages(t, l, 5000); len(got) != 30 || len(slices.Compact(got)) != 30 {
+		if got, _, _ := allPages(t, l, 5000); len(got) != 12 || len(slices.Compact(got)) != 12 {
 			t.Fatalf("%d a page: %d rows", most, len(got))
 		}
 	}
