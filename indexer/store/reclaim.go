@@ -45,8 +45,10 @@ func (s *Store) Reclaim(ctx context.Context) error {
 	if err := s.markTables(ctx); err != nil {
 		return fmt.Errorf("reclaim: mark the tables: %w", err)
 	}
-	if err := s.turnMemTable(ctx); err != nil {
-		return fmt.Errorf("reclaim: write the memtable out: %w", err)
+	for again := true; again; again = s.levelZeroOnly() {
+		if err := s.turnMemTable(ctx); err != nil {
+			return fmt.Errorf("reclaim: write the memtable out: %w", err)
+		}
 	}
 	if err := s.db.Flatten(1); err != nil {
 		return fmt.Errorf("reclaim: compact: %w", err)
@@ -150,6 +152,18 @@ func (s *Store) turnMemTable(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// levelZeroOnly reports whether all lies in level 0, and in so few tables that
+// Badger would leave it there.
+func (s *Store) levelZeroOnly() bool {
+	tables := s.db.Tables()
+	for _, t := range tables {
+		if t.Level > 0 {
+			return false
+		}
+	}
+	return len(tables) > 0 && len(tables) <= levelZeroTables
 }
 
 // setConstant writes one key of the store's own; nil: deletes it.

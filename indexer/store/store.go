@@ -45,6 +45,9 @@ type Store struct {
 // transaction is at most 15% of one. Writing one out takes memory in proportion.
 const memTableBytes = 32 << 20
 
+// levelZeroTables is how many tables level 0 has before they are compacted.
+const levelZeroTables = 2
+
 // blockCacheBytes holds decompressed blocks for readers.
 const blockCacheBytes = 64 << 20
 
@@ -79,7 +82,7 @@ func openBadger(o Options) (*badger.DB, error) {
 		WithNumMemtables(2).
 		// A page seeks in every table of level 0 and once in each level below: few of
 		// both make it a third faster, and writing is as quick.
-		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTables(levelZeroTables).
 		WithBaseLevelSize(64 << 20).
 		// Larger than any value of ours: rows live in the tree, next to their keys.
 		WithValueThreshold(1 << 20).
