@@ -113,7 +113,7 @@ func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector
 		}
 		if left -= page.Read + page.Passed; left <= 0 {
 			return counts, &Error{TooManyRows, "", fmt.Sprintf(
-				"more than %d rows, deleted ones included, would have to be read; ask about the present of the tenant, an application or an entitlement",
+				"more than %d rows would have to be counted; ask about the present of the tenant, an application or an entitlement",
 				l.opts.MaxCounted)}
 		}
 		after = &page.Last
