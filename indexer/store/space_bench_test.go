@@ -81,16 +81,14 @@ func BenchmarkReclaim(b *testing.B) {
 					users.Go(func() {
 						for i := n; ctx.Err() == nil; i += 100 {
 							commits = append(commits, x.upsert(i, i+100, func(int) bool { return true }))
-							if load.pause > 0 {
-								time.Sleep(load.pause)
-							}
+							pace(ctx, load.pause)
 						}
 					})
 				}
 				users.Go(func() {
 					for ctx.Err() == nil {
 						pages = append(pages, x.page(20))
-						time.Sleep(time.Millisecond)
+						pace(ctx, time.Millisecond)
 					}
 				})
 				b.StartTimer()
@@ -111,6 +109,19 @@ func BenchmarkReclaim(b *testing.B) {
 				b.StartTimer()
 			}
 		})
+	}
+}
+
+// pace waits for a time, or until the context ends.
+func pace(ctx context.Context, pause time.Duration) {
+	if pause == 0 {
+		return
+	}
+	wait := time.NewTimer(pause)
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wait.C:
 	}
 }
 
