@@ -34,8 +34,8 @@ import (
 // effect with one record in Badger's manifest. While a compaction runs, the disk
 // holds what it reads and what it writes, in the worst case the index twice.
 //
-// The context ends it before the compaction only, which takes about ten seconds a
-// gigabyte. Close waits for it.
+// The context ends it before the compaction only, which takes about half a second
+// for a million stored versions. Close waits for it.
 func (s *Store) Reclaim(ctx context.Context) error {
 	s.reclaiming.Lock()
 	defer s.reclaiming.Unlock()
