@@ -106,6 +106,7 @@ func (x *Indexer) run(ctx context.Context) error {
 	g.Go(func() error { return x.apply(ctx, decoded, commits) })
 	g.Go(func() error { return x.commit(ctx, commits) })
 	g.Go(func() error { return x.tidy(ctx) })
+	g.Go(func() error { return x.reclaim(ctx) })
 	return g.Wait()
 }
 

@@ -97,7 +97,7 @@ func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector
 	var after *listing.Position
 	for left := l.opts.MaxCounted; ; {
 		limit := min(countChunk, left)
-		sel.Budget = limit
+		sel.Budget, sel.MaxPassed = limit, left
 		page, err := l.index.List(ctx, seq, sel, after, limit, func(f rows.Face) { counts[l.opts.Levels.Of(f)]++ })
 		if err != nil {
 			return counts, err
@@ -105,7 +105,7 @@ func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector
 		if !page.More {
 			return counts, nil
 		}
-		if left -= page.Read; left <= 0 {
+		if left -= page.Read + page.Passed; left <= 0 {
 			return counts, &Error{TooManyRows, "", fmt.Sprintf(
 				"more than %d rows would have to be counted; ask about the present of the tenant, an application or an entitlement",
 				l.opts.MaxCounted)}

@@ -27,14 +27,18 @@ type Options struct {
 	// Budget is how many rows a page reads to find those with the scores that are
 	// asked for; 0: listing.DefaultBudget.
 	Budget int
-	// MaxCounted is how many rows one request counts where there is no counter; 0:
-	// DefaultMaxCounted.
+	// MaxPassed is how many stored versions that give no row (deleted ones, above all)
+	// a page passes over; 0: listing.DefaultMaxPassed.
+	MaxPassed int
+	// MaxCounted is how many rows one request counts where there is no counter, and
+	// passes over, being deleted; 0: DefaultMaxCounted.
 	MaxCounted int
 }
 
 // NewLister makes a lister.
 func NewLister(index Index, o Options) *Lister {
 	o.Budget = cmp.Or(o.Budget, listing.DefaultBudget)
+	o.MaxPassed = cmp.Or(o.MaxPassed, listing.DefaultMaxPassed)
 	o.MaxCounted = cmp.Or(o.MaxCounted, DefaultMaxCounted)
 	return &Lister{index: index, opts: o}
 }

@@ -54,6 +54,18 @@ var sections = []section{
 		pkg: "./indexer/store", pattern: "^BenchmarkPage", time: "500ms", rows: "300000",
 	},
 	{
+		title: "Deleted rows",
+		text: "A first page of 20 with half a million deleted rows in front of it: as a request reads it, which ends at its budget " +
+			"with a cursor, and without a budget. Aim: a request within 20 ms.",
+		pkg: "./indexer/store", pattern: "^BenchmarkDeletedRows$", time: "1s", rows: "500000",
+	},
+	{
+		title: "Space",
+		text: "Giving room back while the index is read and written: nine of ten assignments were revoked and the history window " +
+			"has passed. MB-slim is an index that never held them. What is written meanwhile comes on top. Aim: within 2× of it.",
+		pkg: "./indexer/store", pattern: "^BenchmarkReclaim$", time: "1x", rows: "300000",
+	},
+	{
 		title: "A page over HTTP",
 		text: "Requests on loopback, with keep-alive: the API, and a handler that sends the same bytes with no work behind it. " +
 			"Aim: a page of 20 at 60% of that handler's rate or more.",

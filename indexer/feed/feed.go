@@ -148,7 +148,10 @@ func read(
 // logged gives at most limit entries of the log from a place on.
 func logged(log Snapshot, tenant string, from Place, upto uint64, limit int) (entries []entry, err error) {
 	var parseErr error
-	err = log.Range(keys.Prefix(nil, keys.ChangeTag, tenant), keys.ChangeOf(tenant, from), func(key, value []byte) bool {
+	err = log.Walk(keys.Prefix(nil, keys.ChangeTag, tenant), keys.ChangeOf(tenant, from), func(key, value []byte, _ int) bool {
+		if value == nil {
+			return true
+		}
 		var e entry
 		if _, e.place, parseErr = keys.ParseChange(key); parseErr != nil || e.place.Seq > upto {
 			return false

@@ -31,7 +31,10 @@
 // what family a holds at the sequences before and at the change, inside the window
 // that the log is kept for.
 //
-// Keys at the constant timestamp are rewritten in place and have no snapshots.
+// Keys at the constant timestamp are rewritten in place and have no snapshots. At
+// that timestamp the store also writes tombstones under keys of this table with
+// bytes behind them, which are nobody's (see the order law), to have Badger compact
+// their ranges: store.Reclaim.
 //
 // The first four say the same four times: every combination of filters is one
 // contiguous range of one family, and in each range rows of a kind come in

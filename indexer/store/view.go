@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
 	"sync"
 
@@ -37,30 +36,6 @@ func (v *View) Seq() uint64 { return v.seq }
 
 // Get returns a copy of the value of key, nil when absent.
 func (v *View) Get(key []byte) ([]byte, error) { return get(v.txn, key) }
-
-// Range visits the keys that have the prefix and are not below from, in
-// bytewise order, until visit returns false. Key and value are valid until visit
-// returns. Only after Check may the rows be believed.
-func (v *View) Range(prefix, from []byte, visit func(key, value []byte) bool) error {
-	o := badger.DefaultIteratorOptions
-	o.Prefix, o.PrefetchValues = prefix, false
-	it := v.txn.NewIterator(o)
-	defer it.Close()
-	if bytes.Compare(from, prefix) < 0 {
-		from = prefix // from a key before the prefix Badger would find nothing
-	}
-	more := true
-	for it.Seek(from); more && it.Valid(); it.Next() {
-		item := it.Item()
-		if err := item.Value(func(value []byte) error {
-			more = visit(item.Key(), value)
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // Later visits the values that key was given after the view's sequence, as far as
 // they are applied, newest first.
