@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"math"
 	"sync"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -12,7 +13,8 @@ import (
 type View struct {
 	store *Store
 	seq   uint64
-	txn   *badger.Txn
+	all   *badger.Txn // of all versions, for walks
+	then  *badger.Txn // at seq; nil before the first Get, which most listings do without
 	once  sync.Once
 }
 
@@ -28,14 +30,19 @@ func (s *Store) View(seq uint64) (*View, error) {
 	if seq < floor {
 		return nil, fmt.Errorf("sequence %d, the lowest that can be read is %d: %w", seq, floor, ErrPruned)
 	}
-	return &View{store: s, seq: seq, txn: s.db.NewTransactionAt(seq, false)}, nil
+	return &View{store: s, seq: seq, all: s.db.NewTransactionAt(math.MaxUint64, false)}, nil
 }
 
 // Seq is the sequence that the view reads at.
 func (v *View) Seq() uint64 { return v.seq }
 
 // Get returns a copy of the value of key, nil when absent.
-func (v *View) Get(key []byte) ([]byte, error) { return get(v.txn, key) }
+func (v *View) Get(key []byte) ([]byte, error) {
+	if v.then == nil {
+		v.then = v.store.db.NewTransactionAt(v.seq, false)
+	}
+	return get(v.then, key)
+}
 
 // Later visits the values that key was given after the view's sequence, as far as
 // they are applied, newest first.
@@ -97,4 +104,11 @@ func (v *View) Check() error {
 }
 
 // Close releases the view. It may be called more than once.
-func (v *View) Close() { v.once.Do(v.txn.Discard) }
+func (v *View) Close() {
+	v.once.Do(func() {
+		v.all.Discard()
+		if v.then != nil {
+			v.then.Discard()
+		}
+	})
+}

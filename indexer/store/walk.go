@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"fmt"
-	"math"
 
 	badger "github.com/dgraph-io/badger/v4"
 )
@@ -29,11 +28,9 @@ const manyVersions = 64
 // steps through all versions and finds the sequence's by itself. Where every key
 // has one version both take the same time.
 func (v *View) Walk(prefix, from []byte, visit func(key, value []byte, passed int) bool) error {
-	all := v.store.db.NewTransactionAt(math.MaxUint64, false)
-	defer all.Discard()
 	o := badger.DefaultIteratorOptions
 	o.Prefix, o.PrefetchValues, o.AllVersions = prefix, false, true
-	it := all.NewIterator(o)
+	it := v.all.NewIterator(o)
 	defer it.Close()
 	if bytes.Compare(from, prefix) < 0 {
 		from = prefix // from a key before the prefix Badger would find nothing
