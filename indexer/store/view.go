@@ -14,7 +14,7 @@ type View struct {
 	store *Store
 	seq   uint64
 	all   *badger.Txn // of all versions, for walks
-	then  *badger.Txn // at seq; nil before the first Get, which most listings do without
+	then  *badger.Txn // at seq; nil before it is first asked, which most listings do without
 	once  sync.Once
 }
 
@@ -38,10 +38,15 @@ func (v *View) Seq() uint64 { return v.seq }
 
 // Get returns a copy of the value of key, nil when absent.
 func (v *View) Get(key []byte) ([]byte, error) {
+	return get(v.at(), key)
+}
+
+// at gives the transaction that reads at the view's sequence.
+func (v *View) at() *badger.Txn {
 	if v.then == nil {
 		v.then = v.store.db.NewTransactionAt(v.seq, false)
 	}
-	return get(v.then, key)
+	return v.then
 }
 
 // Later visits the values that key was given after the view's sequence, as far as
@@ -75,7 +80,7 @@ func (v *View) Later(key []byte, visit func(value []byte) error) error {
 func (v *View) Versions(key []byte, visit func(seq uint64, value []byte) bool) error {
 	o := badger.DefaultIteratorOptions
 	o.AllVersions, o.PrefetchValues = true, false
-	it := v.txn.NewKeyIterator(key, o)
+	it := v.at().NewKeyIterator(key, o)
 	defer it.Close()
 	floor := v.store.Floor()
 	for it.Rewind(); it.Valid(); it.Next() {
