@@ -123,6 +123,10 @@ var everySetting = []struct {
 		"history", "0", "7d", "1h30m",
 		func(s Serve) any { return s.History }, time.Duration(0), 7 * 24 * time.Hour, 90 * time.Minute,
 	},
+	{
+		"history-max-bytes", "10GiB", "5 MB", "1073741824",
+		func(s Serve) any { return s.HistoryMaxBytes }, int64(10 << 30), int64(5e6), int64(1 << 30),
+	},
 	{"max-page-size", "1", "100000", "250", func(s Serve) any { return s.MaxPageSize }, 1, 100000, 250},
 	{"score.high", "1", "0.9", "0.8", func(s Serve) any { return s.Score.High }, 1.0, 0.9, 0.8},
 	{"score.medium", "0", "0.1", "0.2", func(s Serve) any { return s.Score.Medium }, 0.0, 0.1, 0.2},

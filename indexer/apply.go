@@ -191,7 +191,7 @@ func (x *Indexer) advanceFloor(now time.Time) error {
 	}
 	oldest := x.given[recent-1]
 	x.given = x.given[recent-1:]
-	rung, ok, err := x.store.RungBefore(now.Add(-x.opts.History).UnixNano())
+	rung, ok, err := x.store.RungBefore(now.Add(-time.Duration(x.window.Load())).UnixNano())
 	if err != nil || !ok {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -29,6 +30,7 @@ type Stream interface {
 // Options of an Indexer.
 type Options struct {
 	History       time.Duration // how far back reads may go; at least a minute for cursors
+	HistoryBytes  int64         // room that history may take before the window is made shorter, down to a minute; 0: any
 	AcceptTrimmed bool          // build a new index of a stream that lost its first messages
 	BatchEvents   int           // the most events made durable together; 0: 1000
 	Logger        zerolog.Logger
@@ -54,7 +56,8 @@ type Indexer struct {
 	// quarantineLog drops lines past a hundred a second: a sender may be wrong in
 	// every message. The quarantine and its counter drop nothing.
 	quarantineLog zerolog.Logger
-	given         []given // what readers were given lately; owned by the goroutine that commits
+	given         []given      // what readers were given lately; owned by the goroutine that commits
+	window        atomic.Int64 // how far back reads may go now, a time.Duration
 	floorMoved    chan struct{}
 }
 
@@ -66,11 +69,13 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
-	return &Indexer{
+	x := &Indexer{
 		store: st, stream: s, opts: o, log: o.Logger,
 		quarantineLog: o.Logger.Sample(&zerolog.BurstSampler{Burst: 100, Period: time.Second}),
 		floorMoved:    make(chan struct{}, 1),
 	}
+	x.window.Store(int64(o.History))
+	return x
 }
 
 // Run applies events until the context ends, which is not an error, or until

@@ -20,9 +20,35 @@ func (x *Indexer) reclaim(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
+			x.fitWindow()
 			last = x.reclaimIfWorth(ctx, last)
 		}
 	}
+}
+
+// fitWindow makes the history window shorter when history takes more room than it
+// may, and longer again, up to the whole, when it takes less. What a window takes
+// grows with its length, so the length is corrected in proportion.
+func (x *Indexer) fitWindow() {
+	if x.opts.HistoryBytes <= 0 {
+		return
+	}
+	window := time.Duration(x.window.Load())
+	used := x.store.History()
+	share := 2.0 // no more than twice as long at a time
+	if used > 0 {
+		share = min(share, float64(x.opts.HistoryBytes)/float64(used))
+	}
+	if share > 0.9 && share < 1.1 {
+		return // close enough: the estimate is no better
+	}
+	fitting := max(min(cursorLife, x.opts.History), min(x.opts.History, time.Duration(share*float64(window))))
+	if fitting == window {
+		return
+	}
+	x.window.Store(int64(fitting))
+	x.log.Info().Int64("history_bytes", used).Int64("history_max_bytes", x.opts.HistoryBytes).
+		Stringer("before", window.Round(time.Second)).Stringer("window", fitting.Round(time.Second)).Msg("the history window was fitted to its size")
 }
 
 // reclaimed is how the index was left.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
@@ -100,4 +101,68 @@ func counterValue(t *testing.T, c prometheus.Counter) float64 {
 		t.Fatalf("%d families, %v", len(families), err)
 	}
 	return families[0].GetMetric()[0].GetCounter().GetValue()
+}
+
+// History that takes more room than it may becomes shorter, not below what cursors
+// need, and as long as it was again when that room is free.
+func TestFitWindow(t *testing.T) {
+	st, err := store.Open(store.Options{Dir: t.TempDir(), Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	rng := rand.NewChaCha8([32]byte{})
+	seq := uint64(0)
+	for range 8 { // eight times over, in tables for the most part
+		seq++
+		b := st.NewBatch(nil)
+		b.At(seq)
+		for i := range 1000 {
+			value := make([]byte, 9<<10)
+			_, _ = rng.Read(value) // never fails
+			if err := b.Put(keys.Entity("t", keys.ClassUser, fmt.Sprint(i)), value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.Commit(store.Watermark{Seq: seq, Nano: int64(seq)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.Reclaim(t.Context()); err != nil { // all of it in tables
+		t.Fatal(err)
+	}
+	used := st.History()
+	if least, most := int64(7*9_000_000), int64(7*9_900_000); used < least || used > most {
+		t.Fatalf("history takes %d bytes, not %d to %d", used, least, most)
+	}
+	const whole = 24 * time.Hour
+	for _, c := range []struct {
+		name  string
+		bytes int64
+		want  time.Duration
+	}{
+		{"no limit", 0, whole}, {"enough", used * 2, whole}, {"half", used / 2, whole / 2},
+		{"almost nothing", 1, cursorLife},
+	} {
+		x := New(st, nil, Options{Logger: zerolog.Nop(), History: whole, HistoryBytes: c.bytes})
+		x.fitWindow()
+		if got := time.Duration(x.window.Load()); got < c.want*95/100 || got > c.want*105/100 {
+			t.Errorf("%s: a window of %s, want about %s", c.name, got, c.want)
+		}
+	}
+	x := New(st, nil, Options{Logger: zerolog.Nop(), History: whole, HistoryBytes: used / 2})
+	x.fitWindow()
+	if err := st.AdvanceFloor(seq); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		x.fitWindow()
+	}
+	if got := time.Duration(x.window.Load()); got != whole {
+		t.Errorf("the window is %s when there is no history", got)
+	}
 }

@@ -87,7 +87,7 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 func (n *node) assemble(reader *stream.Reader) (err error) {
 	metrics := indexer.NewMetrics()
 	n.indexer = indexer.New(n.store, reader, indexer.Options{
-		History: n.cfg.HistoryWindow(), AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
+		History: n.cfg.HistoryWindow(), HistoryBytes: n.cfg.HistoryMaxBytes, AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
 	})
 	n.index = indexer.NewIndex(n.store, reader)
 	lag := func(now time.Time) query.Lag {

@@ -227,10 +227,23 @@ const (
 // for nothing: it looks at some keys of each table, and at all versions of each. So
 // there is no account to be kept, and none to be lost in a crash.
 func (s *Store) Space() Space {
-	var sp Space
+	tables, dead := s.below(s.Floor())
+	return Space{Tables: tables, Dead: dead}
+}
+
+// History estimates the bytes that are kept for reads of the past: what could be
+// given back if the floor stood at the last applied sequence, without what can be
+// given back already.
+func (s *Store) History() int64 {
+	_, all := s.below(s.Applied().Seq)
+	return max(0, all-s.Space().Dead)
+}
+
+// below measures the tables, and what of them a floor would leave for nothing.
+func (s *Store) below(floor uint64) (tables, deadBytes int64) {
 	var lower, all []badger.TableInfo
 	for _, t := range s.db.Tables() {
-		sp.Tables += int64(t.OnDiskSize)
+		tables += int64(t.OnDiskSize)
 		all = append(all, t)
 		if t.Level > 0 {
 			lower = append(lower, t)
@@ -245,7 +258,7 @@ func (s *Store) Space() Space {
 	o.PrefetchValues, o.AllVersions = false, true
 	it := txn.NewIterator(o)
 	defer it.Close()
-	c := census{floor: s.Floor()}
+	c := census{floor: floor}
 	stride := 1 + len(all)/sampledTables
 	var size, dead float64
 	for i := 0; i < len(all); i += stride {
@@ -253,9 +266,9 @@ func (s *Store) Space() Space {
 		dead += float64(all[i].OnDiskSize) * c.of(it, withoutTimestamp(all[i].Left))
 	}
 	if size > 0 {
-		sp.Dead = int64(float64(sp.Tables) * dead / size)
+		deadBytes = int64(float64(tables) * dead / size)
 	}
-	return sp
+	return tables, deadBytes
 }
 
 // census tells what a compaction would drop.
@@ -281,7 +294,8 @@ func (c census) of(it *badger.Iterator, from []byte) float64 {
 			dead += size
 		case item.Version() <= c.floor:
 			settled = true
-			if item.IsDeletedOrExpired() {
+			// The log is pruned up to the floor before it is given back.
+			if item.IsDeletedOrExpired() || keys.Tag(key[0]) == keys.ChangeTag {
 				dead += size
 			}
 		}
