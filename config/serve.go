@@ -36,6 +36,7 @@ type Serve struct {
 	History time.Duration // the window as configured; HistoryWindow is the one that holds
 	// HistoryMaxBytes is the room that history may take on disk; 0: any.
 	HistoryMaxBytes int64
+	Limits          Limits
 	MaxPageSize     int           // largest page of a listing, in rows
 	ReadyMaxLag     time.Duration // lag above which the server says that it is not ready; 0: none
 
@@ -54,7 +55,7 @@ func (s Serve) HistoryWindow() time.Duration { return max(s.History, minHistory)
 func (s Serve) EmbeddedNATS() bool { return s.NATSURL == "" }
 
 // serveSettings is the one description of the settings of "assigndex serve".
-var serveSettings = slices.Concat(mainSettings, scoreSettings, tokenSettings, logSettings)
+var serveSettings = slices.Concat(mainSettings, limitSettings, scoreSettings, tokenSettings, logSettings)
 
 // mainSettings are the rows of serveSettings about where and how it serves.
 var mainSettings = []setting[Serve]{
