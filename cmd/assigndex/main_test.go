@@ -82,10 +82,16 @@ func startNode(t *testing.T, dir string) *running {
 // startChanged is startNode with a change to the node before it runs.
 func startChanged(t *testing.T, dir string, change func(*node)) *running {
 	t.Helper()
+	return startLogging(t, dir, zerolog.Nop(), change)
+}
+
+// startLogging is startChanged with a log.
+func startLogging(t *testing.T, dir string, log zerolog.Logger, change func(*node)) *running {
+	t.Helper()
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen = dir, "127.0.0.1:0", "127.0.0.1:0"
 	ctx, stop := context.WithCancel(context.Background())
-	n, err := openNode(ctx, cfg, zerolog.Nop())
+	n, err := openNode(ctx, cfg, log)
 	if err != nil {
 		stop()
 		t.Fatal(err)
