@@ -79,11 +79,17 @@ type event struct{ kind, data string }
 // apply makes events durable in one batch, in tenant, and gives the last sequence.
 func (x *testIndex) apply(tenant string, list ...event) uint64 {
 	x.tb.Helper()
+	return x.applyAt(tenant, func(seq uint64) time.Time { return time.Unix(int64(seq), 0) }, list...)
+}
+
+// applyAt is apply with the time that each event was stamped with.
+func (x *testIndex) applyAt(tenant string, stamp func(seq uint64) time.Time, list ...event) uint64 {
+	x.tb.Helper()
 	mark := x.st.Applied()
 	batch := x.st.NewBatch(nil)
 	for _, e := range list {
 		mark.Seq++
-		mark.Nano = int64(mark.Seq) * int64(time.Second)
+		mark.Nano = stamp(mark.Seq).UnixNano()
 		ev, err := events.DecodeData(tenant, events.Type(e.kind), []byte(e.data))
 		if err != nil {
 			x.tb.Fatalf("%s %s: %v", e.kind, e.data, err)

@@ -157,6 +157,7 @@ func (s *Server) finish(x *exchange) {
 			fault = nil
 		} else {
 			fault = http.ErrAbortHandler // half an answer must not look whole
+			x.status = http.StatusInternalServerError
 		}
 	}
 	took := time.Since(x.began)
