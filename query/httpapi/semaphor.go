@@ -57,11 +57,10 @@ func (s *Server) semaphorSnapshot(x *exchange) (query.Page, error) {
 	if err != nil {
 		return s.lister.Place(), err
 	}
-	when, err := query.ParseWhen(x.r.URL.RawQuery)
-	if err != nil {
+	when := query.When{Stream: stream}
+	if err := query.ParseParameters(x.r.URL.RawQuery, nil, &when); err != nil {
 		return s.lister.Place(), err
 	}
-	when.Stream = stream
 	return s.lister.Snapshot(x.r.Context(), when)
 }
 

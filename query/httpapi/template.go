@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/url"
-	"slices"
 	"strings"
 )
 
@@ -45,7 +44,13 @@ func (s *Server) routeOf(u *url.URL) (r *route, segment string) {
 	return s.other, ""
 }
 
-// serves reports whether there is a route at a path as the documentation names it.
-func (s *Server) serves(path string) bool {
-	return s.routes[path] != nil || slices.ContainsFunc(s.templates, func(t template) bool { return t.path == path })
+// routeAt gives the route of a path as the documentation names it, nil when there
+// is none.
+func (s *Server) routeAt(path string) *route {
+	for i := range s.templates {
+		if s.templates[i].path == path {
+			return s.templates[i].route
+		}
+	}
+	return s.routes[path]
 }
