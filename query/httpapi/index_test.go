@@ -85,18 +85,27 @@ func (x *testIndex) apply(tenant string, list ...event) uint64 {
 // applyAt is apply with the time that each event was stamped with.
 func (x *testIndex) applyAt(tenant string, stamp func(seq uint64) time.Time, list ...event) uint64 {
 	x.tb.Helper()
-	mark := x.st.Applied()
-	batch := x.st.NewBatch(nil)
-	for _, e := range list {
-		mark.Seq++
-		mark.Nano = stamp(mark.Seq).UnixNano()
-		ev, err := events.DecodeData(tenant, events.Type(e.kind), []byte(e.data))
-		if err != nil {
+	decoded := make([]events.Event, len(list))
+	for i, e := range list {
+		var err error
+		if decoded[i], err = events.DecodeData(tenant, events.Type(e.kind), []byte(e.data)); err != nil {
 			x.tb.Fatalf("%s %s: %v", e.kind, e.data, err)
 		}
+	}
+	return x.applyEvents(stamp, decoded...)
+}
+
+// applyEvents is applyAt with decoded events, of any tenant.
+func (x *testIndex) applyEvents(stamp func(seq uint64) time.Time, list ...events.Event) uint64 {
+	x.tb.Helper()
+	mark := x.st.Applied()
+	batch := x.st.NewBatch(nil)
+	for i := range list {
+		mark.Seq++
+		mark.Nano = stamp(mark.Seq).UnixNano()
 		batch.At(mark.Seq)
 		batch.Saw(mark.Nano)
-		if _, err := fold.Apply(&ev, rows.Moment{Seq: mark.Seq, Nano: mark.Nano}, batch, batch); err != nil {
+		if _, err := fold.Apply(&list[i], rows.Moment{Seq: mark.Seq, Nano: mark.Nano}, batch, batch); err != nil {
 			x.tb.Fatal(err)
 		}
 	}
