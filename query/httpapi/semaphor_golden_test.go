@@ -14,6 +14,9 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/assigndex/assigndex/query"
+	"github.com/assigndex/assigndex/query/semaphor"
 )
 
 // semaphorOf is the path of a project.
@@ -217,4 +220,58 @@ func memberNames(t *testing.T, doc []byte) map[string][]string {
 		}
 	}
 	return names
+}
+
+// The reference shows what a server answers, and every code of this form.
+func TestSemaphorReference(t *testing.T) {
+	reference, err := os.ReadFile("../API.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(reference), "\n## `GET "+semaphorPath+"`\n")
+	if !found {
+		t.Fatal("API.md has no section for " + semaphorPath)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	blocks := strings.Split(section, "```")
+	if len(blocks) != 7 || !strings.Contains(blocks[1], "http://127.0.0.1:8080"+semaphorOf("acme")+" ") {
+		t.Fatalf("%d blocks: %q", len(blocks)/2, blocks[1])
+	}
+	f := newFixture(t, nil)
+	at := func(text string) func(uint64) time.Time {
+		stamp, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(uint64) time.Time { return stamp }
+	}
+	f.index.applyAt("acme", at("2026-01-31T12:00:00Z"),
+		event{"application.upserted", `{"app_id":"warehouse","app_name":"Warehouse","app_type":"postgres"}`},
+		event{"entitlement.upserted", `{"ent_id":"sales-by-region","ent_name":"Sales by region","app_id":"warehouse","secret_params":["password"]}`},
+		event{"group.upserted", `{"grp_id":"northwind","grp_name":"Northwind"}`},
+		event{"user.upserted", `{"usr_id":"bo-17","usr_name":"Bo Reyes","email":"bo@example.com","grp_id":"northwind"}`},
+		give("bo-17", "sales-by-region", ""),
+	)
+	f.index.applyAt("acme", at("2026-02-01T08:30:00.25Z"),
+		event{"assignment.upserted", `{"usr_id":"bo-17","ent_id":"sales-by-region","params":{"region":"north","password":"secret"}}`})
+	for i, params := range map[int]string{3: "", 5: "?page=2"} {
+		want := strings.TrimSpace(strings.TrimPrefix(blocks[i], "json"))
+		if got := f.do(http.MethodGet, semaphorOf("acme")+params, ""); string(got.body) != want {
+			t.Errorf("%q\n got %s\nAPI.md %s", params, got.body, want)
+		}
+	}
+	_, table, _ := strings.Cut(section, "\n| status | `code` |")
+	for code, k := range kinds {
+		row := fmt.Sprintf("\n| %d | `%s` | ", k.status, semaphor.CodeOf(code))
+		if ours := strings.Contains(table, "`"+string(code)+"`"); ours != semaphorRefusals[code] || ours && !strings.Contains(table, row) {
+			t.Errorf("the table has %s: %v, want %v as%s", code, ours, semaphorRefusals[code], row)
+		}
+	}
+}
+
+// semaphorRefusals are the codes that requests of this path can meet.
+var semaphorRefusals = map[query.Code]bool{
+	query.UnknownField: true, query.InvalidField: true, query.ConflictingFields: true, InvalidHeader: true,
+	Unauthenticated: true, TenantForbidden: true, RoleForbidden: true, MethodNotAllowed: true,
+	query.HistoryPruned: true, query.StreamChanged: true, Internal: true, query.NotReady: true, query.NotReached: true,
 }
