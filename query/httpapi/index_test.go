@@ -32,24 +32,33 @@ const incarnation = "0123456789abcdef"
 type testIndex struct {
 	*indexer.Index
 	tb   testing.TB
+	dir  string
 	st   *store.Store
 	head atomic.Uint64 // of the stream that there could be; 0: not seen yet
 }
 
 func newIndex(tb testing.TB) *testIndex {
 	tb.Helper()
-	st, err := store.Open(store.Options{Dir: tb.TempDir(), Logger: zerolog.Nop()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	x := &testIndex{tb: tb, st: st}
-	x.Index = indexer.NewIndex(st, x)
+	x := &testIndex{tb: tb, dir: tb.TempDir()}
+	x.open()
+	tb.Cleanup(x.close)
 	return x
+}
+
+func (x *testIndex) open() {
+	x.tb.Helper()
+	st, err := store.Open(store.Options{Dir: x.dir, Logger: zerolog.Nop()})
+	if err != nil {
+		x.tb.Fatal(err)
+	}
+	x.st = st
+	x.Index = indexer.NewIndex(st, x)
+}
+
+func (x *testIndex) close() {
+	if err := x.st.Close(); err != nil {
+		x.tb.Error(err)
+	}
 }
 
 // Head is part of indexer.End.
