@@ -146,7 +146,7 @@ func TestSemaphorModel(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	g, m := modeltest.NewGenerator(seed), modeltest.New()
 	f := newFixture(t, nil)
-	any := f.as("*")
+	everyone := f.as("*")
 	scopes, then := map[string]bool{}, map[string]string{}
 	for range 400 {
 		message := g.Next()
@@ -164,7 +164,7 @@ func TestSemaphorModel(t *testing.T) {
 			continue
 		}
 		for _, project := range append(slices.Clone(modeltest.Tenants), "nobody") {
-			a := any.do(http.MethodGet, semaphorOf(project), "")
+			a := everyone.do(http.MethodGet, semaphorOf(project), "")
 			if want := modelAnswer(t, m, project); a.status != http.StatusOK || canonical(t, a.body) != canonical(t, []byte(want)) {
 				t.Fatalf("%s at sequence %d: %d\n got %s\nwant %s", project, seq, a.status, a.body, want)
 			}
@@ -179,7 +179,7 @@ func TestSemaphorModel(t *testing.T) {
 	}
 	// Later answers of then are those of then, but for what was declared secret since.
 	for path, was := range then {
-		a := any.do(http.MethodGet, path, "")
+		a := everyone.do(http.MethodGet, path, "")
 		if a.status != http.StatusOK || withoutParams(t, a.body) != withoutParams(t, []byte(was)) {
 			t.Fatalf("%s: %d\n got %s\nwant %s", path, a.status, a.body, was)
 		}
@@ -190,7 +190,8 @@ func TestSemaphorModel(t *testing.T) {
 // and an application, and users without a group.
 func richEvent(rng *rand.Rand, g *modeltest.Generator) events.Message {
 	pick := func(from []string) string { return quoted(from[rng.IntN(len(from))]) }
-	kind, data := "user.upserted", ""
+	kind := "user.upserted"
+	var data string
 	switch rng.IntN(3) {
 	case 0:
 		data = fmt.Sprintf(`{"usr_id":%s,"usr_name":%s,"email":%s}`, pick(g.Users), pick(modeltest.Hostile), pick(modeltest.Hostile))

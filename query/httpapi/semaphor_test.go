@@ -372,7 +372,7 @@ func TestSemaphorClientLeavesWhileReading(t *testing.T) {
 	go func() { <-ctx.Done(); close(left) }()
 	func() {
 		defer func() {
-			if fault := recover(); fault != http.ErrAbortHandler { //nolint:errorlint // a panic's value
+			if fault := recover(); fault != http.ErrAbortHandler {
 				t.Errorf("the handler ended with %v", fault)
 			}
 		}()
