@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		name    string
 		examine func(t *testing.T, e *exam, f *contractFixture)
 	}{
-		{"assignments", examineListing}, {"stats", examineStats}, {"ingest", examineIngest}, {"credentials", examineCredentials},
+		{"assignments", examineListing}, {"stats", examineStats}, {"Semaphor", examineSemaphor}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
 		{"broken bodies", examineBrokenBodies}, {"other paths and methods", examineOthers},
 	}
@@ -505,8 +505,8 @@ func examineOthers(t *testing.T, e *exam, f *contractFixture) {
 				continue
 			}
 			a := f.do(method, path, "")
-			wantProblem(t, a, 405, MethodNotAllowed, "")
-			check(a, f.request(t, question{method: method, path: path}), "MethodNotAllowed")
+			formOf(path).want(t, a, 405, MethodNotAllowed, "")
+			check(a, f.request(t, question{method: method, path: path}), formOf(path).components+"MethodNotAllowed")
 			var documented []string
 			for m := range item.Operations() {
 				documented = append(documented, m)

@@ -47,6 +47,7 @@ type Server struct {
 	maxPageSize int
 	maxWait     time.Duration
 	publishWait time.Duration
+	streamWait  time.Duration // for a client to take a piece of a streamed answer
 	auth        []Authenticator
 	challenges  []string // of auth, for WWW-Authenticate
 	ready       readiness
@@ -72,6 +73,7 @@ func New(o Options) (*Server, error) {
 		maxPageSize: o.MaxPageSize,
 		maxWait:     o.MaxWait,
 		publishWait: publishWait,
+		streamWait:  writeTimeout,
 		auth:        o.Auth,
 		ready:       readiness{lag: o.Lag, maxLag: o.ReadyMaxLag, troubles: o.Troubles},
 		log:         o.Logger,
@@ -94,6 +96,10 @@ func New(o Options) (*Server, error) {
 			s.routes["/api/ingest/"+r.Name] = s.ingestRoute(r)
 		}
 	}
+	s.templates = append(s.templates, newTemplate(semaphorPath, &route{
+		name: "semaphor_assignments", methods: []string{http.MethodGet}, role: apikey.Reader, tenant: true,
+		problem: semaphorProblem, serve: s.semaphorAssignments,
+	}))
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
@@ -151,6 +157,7 @@ func (s *Server) finish(x *exchange) {
 			fault = nil
 		} else {
 			fault = http.ErrAbortHandler // half an answer must not look whole
+			x.status = http.StatusInternalServerError
 		}
 	}
 	took := time.Since(x.began)
