@@ -29,7 +29,8 @@ const (
 	// NotReached is for a sequence that was not applied in the time that a request
 	// waits.
 	NotReached Code = "not_reached"
-	// TooManyRows is for a count that would read more rows than a request may.
+	// TooManyRows is for a count, or a page of another system, that would read more
+	// than a request may.
 	TooManyRows Code = "too_many_rows"
 )
 

@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -24,12 +25,15 @@ type EntFilter struct {
 	Category    string
 	AppID       string // the entitlement's application, which is not always the assignment's
 	ExtRef      string
+
+	// DefaultSubType is what an entitlement without a SubType counts as; empty: none.
+	DefaultSubType string
 }
 
 // picks reports whether a known entitlement meets the filter.
 func (f *EntFilter) picks(e *events.Entitlement) bool {
 	for _, c := range [...][2]string{
-		{f.Name, e.EntName}, {f.Description, e.Description}, {f.Type, e.EntType}, {f.SubType, e.SubType},
+		{f.Name, e.EntName}, {f.Description, e.Description}, {f.Type, e.EntType}, {f.SubType, cmp.Or(e.SubType, f.DefaultSubType)},
 		{f.Category, e.Category}, {f.AppID, e.AppID}, {f.ExtRef, e.ExtRef},
 	} {
 		if c[0] != "" && c[0] != c[1] {
