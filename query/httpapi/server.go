@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/apikey"
+	"github.com/assigndex/assigndex/query/ibmverify"
 	"github.com/assigndex/assigndex/query/ingest"
 )
 
@@ -27,6 +29,9 @@ type Options struct {
 	Auth        []Authenticator
 	MaxPageSize int                  // rows, at least 1
 	Levels      *rows.Thresholds     // of scores; nil: the default
+	// SearchBudget is how many rows and index keys a search by page number reads; 0:
+	// ibmverify.DefaultBudget.
+	SearchBudget int
 	MaxWait     time.Duration        // how long at_least waits; 0: DefaultMaxWait
 	ReadyMaxLag time.Duration        // a lag above makes /readyz answer 503; 0: none does
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
@@ -66,6 +71,7 @@ func New(o Options) (*Server, error) {
 	if o.Levels == nil {
 		o.Levels = &rows.DefaultThresholds
 	}
+	o.SearchBudget = cmp.Or(o.SearchBudget, ibmverify.DefaultBudget)
 	s := &Server{
 		opts:        o,
 		lister:      query.NewLister(o.Index, query.Options{MaxPageSize: o.MaxPageSize, MaxWait: o.MaxWait, Levels: *o.Levels}),
@@ -94,6 +100,7 @@ func New(o Options) (*Server, error) {
 			s.routes["/api/ingest/"+r.Name] = s.ingestRoute(r)
 		}
 	}
+	s.addIBMVerify()
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
