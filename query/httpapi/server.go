@@ -29,14 +29,15 @@ type Options struct {
 	Auth        []Authenticator
 	MaxPageSize int                  // rows, at least 1
 	Levels      *rows.Thresholds     // of scores; nil: the default
-	// SearchBudget is how many rows and index keys a search by page number reads; 0:
-	// ibmverify.DefaultBudget.
-	SearchBudget int
 	MaxWait     time.Duration        // how long at_least waits; 0: DefaultMaxWait
 	ReadyMaxLag time.Duration        // a lag above makes /readyz answer 503; 0: none does
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
 	Registry    *prometheus.Registry // gets the server's metrics, and is what /metrics shows
 	Logger      zerolog.Logger
+
+	// SearchBudget is how many rows and index keys a search by page number reads; 0:
+	// ibmverify.DefaultBudget.
+	SearchBudget int
 }
 
 // DefaultMaxWait is how long a request waits for a sequence.
