@@ -148,10 +148,14 @@ func TestIBMVerifyBudget(t *testing.T) {
 	for i := range 12 {
 		id := fmt.Sprint("e", i)
 		f.index.apply("acme", event{"entitlement.upserted", fmt.Sprintf(`{"ent_id":%q,"ent_name":"n","category":"c"}`, id)}, give("u", id, ""))
+		if i < 6 {
+			f.index.apply("acme", give("v", id, ""), event{"assignment.upserted", fmt.Sprintf(`{"grp_id":"g","type":"GROUP","ent_id":%q}`, id)})
+		}
 	}
 	for params, enough := range map[string]bool{
 		"?limit=10": true, "?limit=5&page=2": true, "?limit=9&page=1": true, "?limit=11": false, "?limit=5&page=3": false, "?limit=11&page=2": false,
-		"?page=2147483647&limit=5000": false, "?user=nobody&page=2147483647&limit=5000": true, "?user=nobody&group=u&limit=1": true,
+		"?page=2147483647&limit=5000": false, "?user=nobody&page=2147483647&limit=5000": true, "?user=v&page=2147483647&limit=5000": true, "?user=nobody&group=g&limit=1": true,
+		"?user=v&group=g&limit=10": true, "?user=v&group=g&limit=9&page=2": false, "?user=v&group=g&limit=11": false, "?user=v&group=g": false,
 	} {
 		a := f.do(http.MethodPost, verifySearchPath+params, "")
 		if enough && a.status == 200 {
