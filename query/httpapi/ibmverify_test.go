@@ -1,6 +1,8 @@
 package httpapi
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/assigndex/assigndex/query"
+	"github.com/assigndex/assigndex/query/ibmverify"
 )
 
 // verifyPage is the answer to a search.
@@ -176,6 +179,43 @@ func TestIBMVerifyBudget(t *testing.T) {
 	}
 	if p := f.search("", `{"name":"other"}`); len(p.Assignments) != 0 || p.More {
 		t.Errorf("%+v", p)
+	}
+}
+
+// With any budget a page is refused or the same as without one, what comes after
+// it included.
+func TestIBMVerifyBudgetChangesNoAnswer(t *testing.T) {
+	f := newFixture(t, nil)
+	for i := range 8 {
+		f.index.apply("acme", event{"entitlement.upserted", fmt.Sprintf(`{"ent_id":"e%d","category":"c"}`, i)})
+	}
+	f.index.apply("acme", give("u", "e1", ""), give("v", "e1", ""), give("u", "e4", ""), event{"assignment.upserted", `{"grp_id":"g","type":"GROUP","ent_id":"e1"}`})
+	seq, _ := f.index.Applied()
+	for _, s := range []ibmverify.Search{
+		{Limit: 1}, {Limit: 2}, {Limit: 1, Filter: ibmverify.Filter{Category: "c"}}, {Limit: 2, Filter: ibmverify.Filter{SubType: "regular"}},
+		{Limit: 2, User: "u", Group: "g"}, {Limit: 1, User: "u", Group: "g", Filter: ibmverify.Filter{Category: "c"}},
+	} {
+		for s.Page = 1; s.Page <= 5; s.Page++ {
+			s.Budget = 0
+			want, err := s.Read(t.Context(), f.server.lister, "acme", seq, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			enough := 0
+			for s.Budget = 1; s.Budget <= 100; s.Budget++ {
+				got, err := s.Read(t.Context(), f.server.lister, "acme", seq, nil)
+				refused, ok := errors.AsType[*query.Error](err)
+				switch {
+				case err == nil && string(got) == string(want):
+					enough = cmp.Or(enough, s.Budget)
+				case !ok || refused.Code != query.TooManyRows || enough > 0:
+					t.Fatalf("%+v: %s, %v; want %s; a budget of %d was enough", s, got, err, want, enough)
+				}
+			}
+			if enough == 0 || enough == 1 && s.Page > 2 {
+				t.Errorf("%+v: a budget of %d was enough", s, enough)
+			}
+		}
 	}
 }
 

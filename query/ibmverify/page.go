@@ -106,6 +106,7 @@ func tooFar() *query.Error {
 
 func tooLarge() *query.Error {
 	return &query.Error{
-		Code: query.TooManyRows, Field: "limit", Detail: fmt.Sprintf("the assignments of this page have more than %d MiB; send a smaller one", maxPageBytes>>20),
+		Code: query.TooManyRows, Field: "limit",
+		Detail: fmt.Sprintf("the assignments of this page have more than %d MiB; send a smaller one", maxPageBytes>>20),
 	}
 }
