@@ -15,7 +15,7 @@ import (
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/query"
-	"github.com/assigndex/assigndex/query/ibmverify"
+	"github.com/assigndex/assigndex/query/assignmentcode"
 )
 
 // ibmVerifyForm is the form of IBM Verify's refusals.
@@ -61,7 +61,7 @@ func wantMessage(tb testing.TB, a answer, status int, code query.Code, field str
 
 // verifyCode gives the code of a user's assignment.
 func verifyCode(tenant, usr, ent string) string {
-	return ibmverify.Code(tenant, listing.Position{Assignee: events.Assignee{Kind: events.KindUser, ID: usr}, EntID: ent})
+	return assignmentcode.Encode(tenant, listing.Position{Assignee: events.Assignee{Kind: events.KindUser, ID: usr}, EntID: ent})
 }
 
 // verifyRights gives the path of the rights of a user's assignment.

@@ -48,7 +48,7 @@ type entitlement struct {
 // appendAssignment prints an assignment.
 func appendAssignment(b []byte, tenant string, a *listing.Assignment, withRights bool) ([]byte, error) {
 	shown := assignment{
-		Code:      Code(tenant, listing.Position{Assignee: a.Assignee, EntID: a.EntID}),
+		Code:      codeOf(tenant, a),
 		Type:      a.Assignee.Kind.String(),
 		CreatedAt: a.Created.Time().Format(time.RFC3339Nano),
 		UpdatedAt: a.Updated.Time().Format(time.RFC3339Nano),
@@ -122,6 +122,6 @@ func Rights(b []byte, tenant string, a *listing.Assignment) ([]byte, error) {
 	object, err := json.Marshal(struct {
 		Code   string         `json:"code"`
 		Rights []events.Right `json:"rights"`
-	}{Code(tenant, listing.Position{Assignee: a.Assignee, EntID: a.EntID}), detail.Rights})
+	}{codeOf(tenant, a), detail.Rights})
 	return append(b, object...), err
 }
