@@ -217,7 +217,7 @@ type form struct {
 }
 
 // forms are those of other systems.
-var forms = []form{semaphorForm}
+var forms = []form{ibmVerifyForm, semaphorForm}
 
 var rfc9457 = form{
 	want: func(tb testing.TB, a answer, status int, code query.Code, field string) {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/apikey"
+	"github.com/assigndex/assigndex/query/ibmverify"
 	"github.com/assigndex/assigndex/query/ingest"
 )
 
@@ -32,6 +34,10 @@ type Options struct {
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
 	Registry    *prometheus.Registry // gets the server's metrics, and is what /metrics shows
 	Logger      zerolog.Logger
+
+	// SearchBudget is how many rows and index keys a search by page number reads; 0:
+	// ibmverify.DefaultBudget.
+	SearchBudget int
 }
 
 // DefaultMaxWait is how long a request waits for a sequence.
@@ -67,6 +73,7 @@ func New(o Options) (*Server, error) {
 	if o.Levels == nil {
 		o.Levels = &rows.DefaultThresholds
 	}
+	o.SearchBudget = cmp.Or(o.SearchBudget, ibmverify.DefaultBudget)
 	s := &Server{
 		opts:        o,
 		lister:      query.NewLister(o.Index, query.Options{MaxPageSize: o.MaxPageSize, MaxWait: o.MaxWait, Levels: *o.Levels}),
@@ -100,6 +107,7 @@ func New(o Options) (*Server, error) {
 		name: "semaphor_assignments", methods: []string{http.MethodGet}, role: apikey.Reader, tenant: true,
 		problem: semaphorProblem, serve: s.semaphorAssignments,
 	}))
+	s.addIBMVerify()
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
