@@ -13,6 +13,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/ibmverify"
 )
@@ -179,6 +180,30 @@ func TestIBMVerifyBudget(t *testing.T) {
 	}
 	if p := f.search("", `{"name":"other"}`); len(p.Assignments) != 0 || p.More {
 		t.Errorf("%+v", p)
+	}
+}
+
+// Revoked assignments are passed over within the same budget, and end no page
+// before it is spent.
+func TestIBMVerifyRevokedRows(t *testing.T) {
+	f := newFixture(t, nil)
+	var grants, revocations []event
+	for i := range listing.DefaultMaxPassed/2 + 1000 {
+		grants = append(grants, give("a", fmt.Sprint("e", i), ""))
+		revocations = append(revocations, event{"assignment.revoked", fmt.Sprintf(`{"usr_id":"a","ent_id":"e%d"}`, i)})
+	}
+	f.index.apply("acme", append(grants, give("b", "e", ""), give("c", "e", ""))...)
+	seq := f.index.apply("acme", revocations...)
+	for number, user := range map[int]string{1: "b", 2: "c"} {
+		p := f.search(fmt.Sprintf("?limit=1&page=%d", number), "")
+		if len(p.Assignments) != 1 || p.Assignments[0].User["code"] != user || p.More != (number == 1) {
+			t.Errorf("page %d: %+v", number, p)
+		}
+	}
+	s := ibmverify.Search{Page: 1, Limit: 1, Budget: 1000}
+	_, err := s.Read(t.Context(), f.server.lister, "acme", seq, nil)
+	if refused, ok := errors.AsType[*query.Error](err); !ok || refused.Code != query.TooManyRows {
+		t.Errorf("a budget of 1000 was enough: %v", err)
 	}
 }
 

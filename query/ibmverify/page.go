@@ -1,6 +1,7 @@
 package ibmverify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -58,44 +59,43 @@ func (s *Search) visit(
 	ctx context.Context, r Reader, tenant string, seq uint64, visit func(*listing.Assignment) error,
 ) (more bool, err error) {
 	before, left := int64(s.Page-1)*int64(s.Limit), int64(s.Limit)
-	var spent int
+	budget := cmp.Or(s.Budget, DefaultBudget)
 	for _, sel := range s.selectors(tenant) {
-		sel.Budget -= spent
 		var after *listing.Position
 		if before > 0 {
-			page, err := within(&sel, before, func(limit int) (listing.Page, error) { return r.Skip(ctx, seq, sel, nil, limit) })
+			page, err := within(&budget, &sel, before, func(limit int) (listing.Page, error) { return r.Skip(ctx, seq, sel, nil, limit) })
 			if err != nil {
 				return false, err
 			}
-			spent += page.Read
 			before -= int64(page.Rows)
 			if !page.More {
 				continue
 			}
 			after = &page.Last
 		}
-		page, err := within(&sel, left, func(limit int) (listing.Page, error) { return r.Assignments(ctx, seq, sel, after, limit, visit) })
+		page, err := within(&budget, &sel, left, func(limit int) (listing.Page, error) {
+			return r.Assignments(ctx, seq, sel, after, limit, visit)
+		})
 		if err != nil || page.More {
 			return page.More, err
 		}
-		spent += page.Read
 		left -= int64(page.Rows)
 	}
 	return false, nil
 }
 
-// within reads so many assignments, if there are, within the budget of the
-// selector, and takes from it what was read.
-func within(sel *listing.Selector, rows int64, read func(limit int) (listing.Page, error)) (listing.Page, error) {
-	budget := sel.Budget
-	if budget < 1 { // which a selector takes for none
+// within reads so many assignments, if there are, and takes what was read and
+// passed over from the budget. It refuses to end early.
+func within(budget *int, sel *listing.Selector, rows int64, read func(limit int) (listing.Page, error)) (listing.Page, error) {
+	if *budget < 1 { // which a selector takes for none
 		return listing.Page{}, tooFar()
 	}
-	page, err := read(int(min(rows, int64(budget))))
+	sel.Budget, sel.MaxPassed = *budget, *budget
+	page, err := read(int(min(rows, int64(*budget))))
 	if err == nil && page.More && (page.Spent || int64(page.Rows) < rows) {
 		err = tooFar()
 	}
-	sel.Budget -= page.Read
+	*budget -= page.Read + page.Passed
 	return page, err
 }
 

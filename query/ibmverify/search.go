@@ -1,7 +1,6 @@
 package ibmverify
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -18,7 +17,8 @@ const (
 	// lower maximum takes its place.
 	DefaultLimit = 500
 	// DefaultBudget is how many rows and index keys a search reads to come to its
-	// page and through it, unless Search.Budget says otherwise.
+	// page and through it, stored versions that give no row included, unless
+	// Search.Budget says otherwise.
 	DefaultBudget = 200_000
 )
 
@@ -114,7 +114,6 @@ func (s *Search) selectors(tenant string) []listing.Selector {
 		}
 		return listing.Selector{
 			Tenant: tenant, Kinds: kinds, AssigneeID: id, EntID: s.Filter.Code, Entitlements: s.Filter.entitlements(),
-			Budget: cmp.Or(s.Budget, DefaultBudget),
 		}
 	}
 	var all []listing.Selector
