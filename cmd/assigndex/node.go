@@ -24,6 +24,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
 	"github.com/assigndex/assigndex/indexer/stream/keybucket"
 	"github.com/assigndex/assigndex/query"
+	"github.com/assigndex/assigndex/query/admission"
 	"github.com/assigndex/assigndex/query/apikey"
 	"github.com/assigndex/assigndex/query/bearer"
 	"github.com/assigndex/assigndex/query/httpapi"
@@ -114,7 +115,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	n.api, err = httpapi.New(httpapi.Options{
 		Index: n.index, Lag: lag, Auth: auth, Publisher: n.ingest, Presence: n.index, Levels: n.levels(),
 		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
-		Troubles: n.troubles,
+		Troubles: n.troubles, Limits: n.limits(),
 	})
 	return err
 }
@@ -125,6 +126,14 @@ func (n *node) replicas() int {
 		return 1
 	}
 	return n.cfg.StreamReplicas
+}
+
+func (n *node) limits() httpapi.Limits {
+	l := n.cfg.Limits
+	return httpapi.Limits{
+		Reads: l.Reads, Ingests: l.Ingests,
+		Caller: admission.Limits{PerSecond: l.CallerPerSecond, Burst: l.CallerBurst, AtOnce: l.CallerAtOnce},
+	}
 }
 
 func (n *node) levels() *rows.Thresholds {

@@ -61,6 +61,8 @@ var kinds = map[query.Code]kind{
 	RequestTimeout:   {http.StatusRequestTimeout, "The request took too long to arrive"},
 	BodyTooLarge:     {http.StatusRequestEntityTooLarge, "The body is too large"},
 	UnsupportedMedia: {http.StatusUnsupportedMediaType, "The body must be JSON"},
+	RateLimited:      {http.StatusTooManyRequests, "Too many requests of one caller"},
+	Overloaded:       {http.StatusServiceUnavailable, "Too many requests at once"},
 	Lagging:          {http.StatusServiceUnavailable, "Too far behind the stream"},
 	Internal:         {http.StatusInternalServerError, "Internal error"},
 }
@@ -77,6 +79,10 @@ const retryAfter = "1"
 
 // refuse answers a request that failed.
 func (s *Server) refuse(x *exchange, err error) {
+	if limit, ok := errors.AsType[*limitError](err); ok {
+		x.w.Header()["Retry-After"] = []string{strconv.Itoa(limit.seconds())}
+		err = limit.problem()
+	}
 	if problem, ok := errors.AsType[*query.Error](err); ok {
 		s.refuseWith(x, problem, nil)
 		return
@@ -108,7 +114,9 @@ func (s *Server) refuseWith(x *exchange, problem *query.Error, object []byte) {
 	case http.StatusMethodNotAllowed:
 		h["Allow"] = []string{strings.Join(x.route.methods, ", ")}
 	case http.StatusServiceUnavailable:
-		h["Retry-After"] = []string{retryAfter}
+		if h["Retry-After"] == nil {
+			h["Retry-After"] = []string{retryAfter}
+		}
 	}
 	if form := x.route.problem; form != nil {
 		x.send(k.status, typeJSON, form(x.out[:0], k.title, problem))

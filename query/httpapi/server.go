@@ -32,6 +32,7 @@ type Options struct {
 	MaxWait     time.Duration        // how long at_least waits; 0: DefaultMaxWait
 	ReadyMaxLag time.Duration        // a lag above makes /readyz answer 503; 0: none does
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
+	Limits      Limits               // of what is served at once, and of callers
 	Registry    *prometheus.Registry // gets the server's metrics, and is what /metrics shows
 	Logger      zerolog.Logger
 
@@ -46,6 +47,7 @@ const DefaultMaxWait = 5 * time.Second
 // Server answers HTTP requests.
 type Server struct {
 	handlers    sync.WaitGroup // requests that are being answered
+	limits      limits
 	opts        Options
 	publisher   Publisher
 	presence    Presence
@@ -74,9 +76,11 @@ func New(o Options) (*Server, error) {
 		o.Levels = &rows.DefaultThresholds
 	}
 	o.SearchBudget = cmp.Or(o.SearchBudget, ibmverify.DefaultBudget)
+	bounds := newLimits(o.Limits)
 	s := &Server{
 		opts:        o,
-		lister:      query.NewLister(o.Index, query.Options{MaxPageSize: o.MaxPageSize, MaxWait: o.MaxWait, Levels: *o.Levels}),
+		limits:      bounds,
+		lister:      query.NewLister(pausing{o.Index, bounds.reads}, query.Options{MaxPageSize: o.MaxPageSize, MaxWait: o.MaxWait, Levels: *o.Levels}),
 		maxPageSize: o.MaxPageSize,
 		maxWait:     o.MaxWait,
 		publishWait: publishWait,
@@ -104,7 +108,7 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s.templates = append(s.templates, newTemplate(semaphorPath, &route{
-		name: "semaphor_assignments", methods: []string{http.MethodGet}, role: apikey.Reader, tenant: true,
+		name: "semaphor_assignments", methods: []string{http.MethodGet}, role: apikey.Reader, tenant: true, sort: streaming,
 		problem: semaphorProblem, serve: s.semaphorAssignments,
 	}))
 	s.addIBMVerify()
@@ -133,6 +137,7 @@ type route struct {
 	maxBody int               // bytes; 0: maxQueryBody
 	role    apikey.Role       // that a caller needs; 0: served without credentials
 	tenant  bool              // the varying segment of the path names the tenant
+	sort    sort              // of work, for limits
 	problem problemForm       // of what it refuses; nil: RFC 9457
 	serve   func(x *exchange) // after the checks above
 	seconds [classes]observer // by class of status
@@ -150,6 +155,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := s.admit(x); err != nil {
 		s.refuse(x, err)
 		return
+	}
+	if at.role != 0 {
+		leave, err := s.limits.enter(r.Context(), at, x.caller.Name)
+		if err != nil {
+			s.refuse(x, err)
+			return
+		}
+		defer leave()
 	}
 	at.serve(x)
 }
