@@ -72,6 +72,12 @@ var sections = []section{
 		pkg: "./query/httpapi", pattern: "^BenchmarkPage", time: "2s",
 	},
 	{
+		title: "A listing of Semaphor",
+		text: "A project of a million rows in one answer, streamed on loopback to a client that checks it, within a memory setting of " +
+			"384 MiB: kept is the memory that grew with the answer, process all that the setting counts, the store's caches included.",
+		pkg: "./query/httpapi", pattern: "^BenchmarkSemaphor$", time: "1x", rows: "1000000",
+	},
+	{
 		title: "A batch, folded and written",
 		text:  "Batches of new assignments, one after the other, and what a bare Badger write batch of the same keys reaches.",
 		pkg:   "./indexer/store", pattern: "^BenchmarkBatch$", time: "300x",

@@ -222,6 +222,38 @@ func memberNames(t *testing.T, doc []byte) map[string][]string {
 	return names
 }
 
+// A secret is masked whenever it was declared, in the state of before as well.
+func TestSemaphorSecrets(t *testing.T) {
+	f := newFixture(t, nil)
+	const assigned = `{"usr_id":"u","ent_id":"e","params":{"declared":"hunter1","later":"hunter2","open":"x"}}`
+	f.index.apply("acme", event{"assignment.upserted", assigned}) // before its entitlement is known
+	steps := []uint64{f.index.apply("acme", event{"entitlement.upserted", `{"ent_id":"e","secret_params":["declared"]}`})}
+	steps = append(steps, f.index.apply("acme", event{"assignment.upserted", assigned}))
+	ask := func(params string) string {
+		t.Helper()
+		a := f.do(http.MethodGet, semaphorOf("acme")+params, "")
+		if a.status != http.StatusOK {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		_, rest, _ := strings.Cut(string(a.body), `"params":`)
+		told, _, _ := strings.Cut(rest, `,"createdAt"`)
+		return told
+	}
+	if got, want := ask("?as_of=1"), `{"declared":"***","later":"***","open":"***"}`; got != want {
+		t.Errorf("of an unknown entitlement: %s", got)
+	}
+	if got, want := ask(""), `{"declared":"***","later":"hunter2","open":"x"}`; got != want {
+		t.Errorf("declared before: %s", got)
+	}
+	steps = append(steps, f.index.apply("acme", event{"entitlement.upserted", `{"ent_id":"e","secret_params":["declared","later"]}`}))
+	steps = append(steps, f.index.apply("acme", event{"entitlement.upserted", `{"ent_id":"e"}`})) // declared no more
+	for _, seq := range steps {
+		if got := ask(fmt.Sprintf("?as_of=%d", seq)); strings.Contains(got, "hunter") {
+			t.Errorf("declared since, at sequence %d: %s", seq, got)
+		}
+	}
+}
+
 // The reference shows what a server answers, and every code of this form.
 func TestSemaphorReference(t *testing.T) {
 	reference, err := os.ReadFile("../API.md")
