@@ -29,7 +29,7 @@ func (s *Server) addDocs() error {
 	doc, err = openapi.Document(openapi.Settings{
 		DefaultPageSize: min(query.DefaultPageSize, s.maxPageSize), MaxPageSize: s.maxPageSize, MaxWait: s.maxWait,
 		High: s.opts.Levels.High, Medium: s.opts.Levels.Medium,
-	}, func(path string) bool { return s.routes[path] != nil })
+	}, s.serves)
 	return err
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -42,4 +43,9 @@ func (s *Server) routeOf(u *url.URL) (r *route, segment string) {
 		}
 	}
 	return s.other, ""
+}
+
+// serves reports whether there is a route at a path as the documentation names it.
+func (s *Server) serves(path string) bool {
+	return s.routes[path] != nil || slices.ContainsFunc(s.templates, func(t template) bool { return t.path == path })
 }
