@@ -90,11 +90,12 @@ func (e *exam) ask(t *testing.T, c *client, q question) answer {
 	if q.code != "" && q.method != http.MethodHead {
 		wantProblem(t, a, q.status, q.code, q.field)
 	}
-	route, _, err := e.router.FindRoute(request())
+	route, segments, err := e.router.FindRoute(request())
 	if err != nil {
 		t.Fatalf("%s: the document has no such route: %v", q.name, err)
 	}
 	in := e.input(route, request())
+	in.PathParams = segments
 	if err := legal(in); (err != nil) != q.illegal {
 		t.Errorf("%s: the document takes the request as illegal: %v; want %v (%v)", q.name, err != nil, q.illegal, err)
 	}
