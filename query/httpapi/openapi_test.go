@@ -94,6 +94,13 @@ func TestDocumentedNames(t *testing.T) {
 	if got := names("Kind"); !slices.Equal(got, kindNames) {
 		t.Errorf("kinds %q, want %q", got, kindNames)
 	}
+	var rejections []string
+	for _, c := range events.Codes {
+		rejections = append(rejections, string(c))
+	}
+	if got := names("RejectionCode"); !slices.Equal(got, rejections) {
+		t.Errorf("codes of rejections %q, want %q", got, rejections)
+	}
 	documented := names("Code")
 	table := doc.Components.Schemas["Code"].Value.Description
 	for code, k := range kinds {
