@@ -1,5 +1,5 @@
 // Package client reads assignments from an assigndex server, for services
-// downstream.
+// downstream, and looks at and settles its quarantine, for operators.
 //
 // It follows cursors, so that a listing is one snapshot whatever its length;
 // waits and tries again when the server asks for it (429, 503) or the connection

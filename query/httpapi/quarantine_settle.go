@@ -134,7 +134,10 @@ func (s *Server) settle(x *exchange, q *quarantined, all ...Settlement) error {
 			return err // the client is gone
 		}
 		s.log.Error().Err(err).Str("tenant", x.tenant).Uint64("seq", q.Seq).Msg("a quarantined message could not be settled")
-		return &query.Error{Code: StreamUnavailable, Detail: "the stream did not acknowledge the events; ask for the same again within a minute: it is not done twice"}
+		return &query.Error{
+			Code:   StreamUnavailable,
+			Detail: "the stream did not acknowledge the events; ask for the same again within a minute: it is not done twice",
+		}
 	}
 	_, stream := s.opts.Index.Applied()
 	x.place(last, stream)
