@@ -147,7 +147,8 @@ func decode(m *stream.Message) item {
 	ev, err := events.Decode(m.Message)
 	it.event = ev
 	if err != nil && !errors.As(err, &it.err) {
-		it.err = &events.Rejection{Code: events.BadJSON, Problem: err.Error()}
+		// Decode gives no other errors. Were there one, its text might hold a secret.
+		it.err = &events.Rejection{Code: events.BadJSON, Problem: "not an event", Remedy: "send one JSON object in valid UTF-8"}
 	}
 	return it
 }

@@ -175,7 +175,7 @@ func TestUsageErrors(t *testing.T) {
 
 func TestVersionNamesFormats(t *testing.T) {
 	code, out, _ := runProgram(t, "", nil, "version")
-	if code != exitDone || !strings.Contains(out, "format 2") || !strings.Contains(out, "fold 1") {
+	if code != exitDone || !strings.Contains(out, "format 2") || !strings.Contains(out, "fold 2") {
 		t.Errorf("code %d, %q", code, out)
 	}
 }

@@ -98,7 +98,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics,
-		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes},
+		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes, Quarantine: n.index.QuarantineSize},
 	)
 	auth := []httpapi.Authenticator{httpapi.Keys{Set: n.known, Lookup: httpapi.NewKeyLookup(n.keys, n.log)}}
 	if t := n.cfg.Token; t.On() {
@@ -114,6 +114,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	}
 	n.api, err = httpapi.New(httpapi.Options{
 		Index: n.index, Lag: lag, Auth: auth, Publisher: n.ingest, Presence: n.index, Levels: n.levels(),
+		Quarantine: n.index, Settler: settler{reader: reader, publisher: n.ingest},
 		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
 		Troubles: n.troubles, Limits: n.limits(),
 	})

@@ -23,9 +23,10 @@
 //	'm'  meta                   name                              m watermark        see store        constant
 //	                            "timeline/" and a sequence        m timeline/ 00…07  store.Rung       constant
 //
-// Writers: the fold writes a, e, p, q, n, x and g; the indexer writes z; the store
-// writes c, k and m. Readers: the fold reads a, e, p, n and g; listings read a, e,
-// p, q, n and x; the change feed reads c and a; statistics read k; operators read z.
+// Writers: the fold writes a, e, p, q, n, x and g, and removes from z what an event
+// drops; the indexer writes z; the store writes c, k and m. Readers: the fold reads
+// a, e, p, n, g and z; listings read a, e, p, q, n and x; the change feed reads c and
+// a; statistics read k; operators read z.
 //
 // The change log names what changed and nothing more: the row before and after is
 // what family a holds at the sequences before and at the change, inside the window

@@ -13,6 +13,6 @@
 // that pass (a lost connection, a server that restarts) are retried. It refuses
 // to let a publisher speak for the server: no header of a message ends a request.
 //
-// Concurrency: a Reader runs one Read at a time; Head and Ask may be called from any
-// goroutine.
+// Concurrency: a Reader runs one Read at a time; Head, Ask and Stored may be called
+// from any goroutine.
 package stream

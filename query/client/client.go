@@ -1,5 +1,5 @@
 // Package client reads assignments from an assigndex server, for services
-// downstream.
+// downstream, and looks at and settles its quarantine, for operators.
 //
 // It follows cursors, so that a listing is one snapshot whatever its length;
 // waits and tries again when the server asks for it (429, 503) or the connection
@@ -38,6 +38,7 @@ type Options struct {
 type Client struct {
 	listing string // URLs
 	stats   string
+	bad     string // the quarantine
 	opts    Options
 
 	// The clock and how to wait for it, which tests replace.
@@ -66,6 +67,7 @@ func New(o Options) (*Client, error) {
 	return &Client{
 		listing: u.JoinPath("/api/assignments").String(),
 		stats:   u.JoinPath("/api/companyview/assignmentStats").String(),
+		bad:     u.JoinPath("/api/quarantine").String(),
 		opts:    o, now: time.Now, wait: sleep,
 	}, nil
 }

@@ -24,7 +24,7 @@ const (
 
 // exchange sends a request, with an object as its body or none, until it is
 // answered with 200 or trying again is of no use, and reads the answer.
-func (c *Client) exchange(ctx context.Context, method, address, stream string, object *Request, read func(answer) error) error {
+func (c *Client) exchange(ctx context.Context, method, address, stream string, object any, read func(answer) error) error {
 	var body []byte
 	if object != nil {
 		var err error

@@ -42,7 +42,7 @@ func TestConformance(t *testing.T) {
 		{"assignments", examineListing}, {"stats", examineStats}, {"IBM Verify", examineIBMVerify}, {"Semaphor", examineSemaphor},
 		{"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
-		{"broken bodies", examineBrokenBodies}, {"other paths and methods", examineOthers},
+		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"other paths and methods", examineOthers},
 	}
 	examined := 0
 	for _, part := range parts {
@@ -60,20 +60,26 @@ func TestConformance(t *testing.T) {
 type contractFixture struct {
 	*fixture
 	publisher *applier
+	stub      *stub
 	reader    *client
 	writer    *client
 	any       *client // for all tenants, a writer
+	admin     *client
+	operator  *client // for all tenants, an admin
 }
 
 func newContractFixture(t *testing.T, change func(*Options)) *contractFixture {
 	t.Helper()
-	cf := &contractFixture{publisher: &applier{}}
+	cf := &contractFixture{publisher: &applier{}, stub: &stub{stored: map[uint64]events.Message{}, ids: map[string]uint64{}}}
 	var keys []apikey.Key
 	tokens := map[string]string{}
 	for name, k := range map[string]struct {
 		role   apikey.Role
 		tenant string
-	}{"reader": {apikey.Reader, "acme"}, "writer": {apikey.Writer, "acme"}, "any": {apikey.Writer, apikey.AllTenants}} {
+	}{
+		"reader": {apikey.Reader, "acme"}, "writer": {apikey.Writer, "acme"}, "any": {apikey.Writer, apikey.AllTenants},
+		"admin": {apikey.Admin, "acme"}, "operator": {apikey.Admin, apikey.AllTenants},
+	} {
 		key, token, err := apikey.New(name, k.role, k.tenant, time.Now())
 		if err != nil {
 			t.Fatal(err)
@@ -83,17 +89,19 @@ func newContractFixture(t *testing.T, change func(*Options)) *contractFixture {
 	cf.fixture = newFixture(t, func(o *Options) {
 		o.Auth[0].(Keys).Set.Replace(keys, time.Now())
 		o.Publisher, o.Presence, o.MaxPageSize, o.MaxWait = cf.publisher, o.Index.(*testIndex), 50, time.Millisecond
+		o.Quarantine, o.Settler = o.Index.(*testIndex), cf.stub
 		if change != nil {
 			change(o)
 		}
 	})
-	cf.publisher.index = cf.index
+	cf.publisher.index, cf.stub.index = cf.index, cf.index
 	with := func(name string) *client {
 		c := *cf.client
 		c.token = tokens[name]
 		return &c
 	}
 	cf.reader, cf.writer, cf.any = with("reader"), with("writer"), with("any")
+	cf.admin, cf.operator = with("admin"), with("operator")
 	return cf
 }
 

@@ -63,10 +63,10 @@ func newLimits(l Limits) limits {
 type sort uint8
 
 const (
-	reading   sort = iota // the zero: most routes that need a role
+	reading    sort = iota // the zero: most routes that need a role
 	publishing             // publishes
-	streaming             // reads, and answers for as long as the reader likes
-	following             // lasts for hours and is bounded by itself
+	streaming              // reads, and answers for as long as the reader likes
+	following              // lasts for hours and is bounded by itself
 )
 
 func (l *limits) pools(s sort) []*admission.Pool {

@@ -49,6 +49,8 @@ var kinds = map[query.Code]kind{
 
 	query.TooManyRows: {http.StatusUnprocessableEntity, "Too many rows to count"},
 	InvalidItems:      {http.StatusUnprocessableEntity, "No item of the batch is valid"},
+	NotAnEvent:        {http.StatusUnprocessableEntity, "Not an event"},
+	MessageGone:       {http.StatusGone, "The message is gone"},
 	StreamUnavailable: {http.StatusServiceUnavailable, "The stream does not take events"},
 
 	Unauthenticated:  {http.StatusUnauthorized, "Valid credentials are needed"},

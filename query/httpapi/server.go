@@ -24,6 +24,10 @@ type Options struct {
 	// Publisher and Presence serve the ingest routes; nil: there are none.
 	Publisher Publisher
 	Presence  Presence
+	// Quarantine serves what could not be applied, and Settler redrives and drops it;
+	// nil: there are no such routes.
+	Quarantine Quarantine
+	Settler    Settler
 	// Auth are the kinds of credentials that requests may carry; the first one
 	// that finds its kind decides. Empty: every request is refused.
 	Auth        []Authenticator
@@ -112,6 +116,9 @@ func New(o Options) (*Server, error) {
 		problem: semaphorProblem, serve: s.semaphorAssignments,
 	}))
 	s.addIBMVerify()
+	if o.Quarantine != nil {
+		s.addQuarantine()
+	}
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
