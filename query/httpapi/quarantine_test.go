@@ -236,9 +236,8 @@ func TestRedrive(t *testing.T) {
 		"binary mode, typed":    {whole(untypedBinary, good), `{"type":"assignment.upserted"}`, "", ""},
 		"the stored one, again": {whole(binary, `{"usr_id":7}`), ``, NotAnEvent, "usr_id"},
 	} {
-		f := newContractFixture(t, nil)
 		log := &lockedBuffer{}
-		f.server.log = zerolog.New(log)
+		f := newContractFixture(t, func(o *Options) { o.Logger = zerolog.New(log) })
 		seq := f.stub.reject(c.message)
 		a := f.admin.do(http.MethodPost, fmt.Sprintf("%s/%d/redrive", quarantinePath, seq), c.body)
 		left, _ := seqsIn(t, f.admin.do(http.MethodGet, quarantinePath, ""))
