@@ -21,8 +21,8 @@ type Version struct {
 // History visits at most limit versions of the assignment that the selector
 // includes details of, from the sequence upto back to the floor, the newest first.
 // The last one is what it was at the floor, if it was there, with the sequence and
-// time of the event that made it so. floor gives where that is, and may move
-// meanwhile. It reports whether there are more versions;
+// time of the event that made it so. floor gives where that is, and may move while
+// this reads. It reports whether there are more versions;
 // they are those up to one less than the last sequence that was visited.
 func History(
 	ctx context.Context, open Open, floor func() uint64, sel listing.Selector, at listing.Position, upto uint64, limit int,

@@ -30,6 +30,7 @@ type Options struct {
 	MaxWait     time.Duration        // how long at_least waits; 0: DefaultMaxWait
 	ReadyMaxLag time.Duration        // a lag above makes /readyz answer 503; 0: none does
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
+	Watch       WatchOptions         // what watches may cost
 	Registry    *prometheus.Registry // gets the server's metrics, and is what /metrics shows
 	Logger      zerolog.Logger
 }
@@ -40,6 +41,7 @@ const DefaultMaxWait = 5 * time.Second
 // Server answers HTTP requests.
 type Server struct {
 	handlers    sync.WaitGroup // requests that are being answered
+	watches     *watches
 	opts        Options
 	publisher   Publisher
 	presence    Presence
@@ -72,6 +74,7 @@ func New(o Options) (*Server, error) {
 		maxPageSize: o.MaxPageSize,
 		maxWait:     o.MaxWait,
 		publishWait: publishWait,
+		watches:     newWatches(o.Watch),
 		auth:        o.Auth,
 		ready:       readiness{lag: o.Lag, maxLag: o.ReadyMaxLag, troubles: o.Troubles},
 		log:         o.Logger,
@@ -94,6 +97,7 @@ func New(o Options) (*Server, error) {
 			s.routes["/api/ingest/"+r.Name] = s.ingestRoute(r)
 		}
 	}
+	s.feedRoutes()
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
@@ -120,6 +124,7 @@ type route struct {
 	role    apikey.Role       // that a caller needs; 0: served without credentials
 	tenant  bool              // the varying segment of the path names the tenant
 	problem problemForm       // of what it refuses; nil: RFC 9457
+	endless bool              // how long it is served tells nothing
 	serve   func(x *exchange) // after the checks above
 	seconds [classes]observer // by class of status
 }

@@ -196,7 +196,7 @@ func TestPathsAndMethods(t *testing.T) {
 func TestEveryCodeHasAKind(t *testing.T) {
 	for _, code := range []query.Code{
 		query.InvalidJSON, query.UnknownField, query.InvalidField, query.ConflictingFields, query.InvalidCursor, query.CursorMismatch,
-		query.StreamChanged, query.HistoryPruned, query.NotReady, query.NotReached,
+		query.StreamChanged, query.HistoryPruned, query.NotReady, query.NotReached, query.BeyondEnd, TooManyWatches,
 		Unauthenticated, TenantRequired, TenantForbidden, RoleForbidden, InvalidHeader, NotFound, MethodNotAllowed, RequestTimeout,
 		BodyTooLarge, UnsupportedMedia, Lagging, Internal, query.TooManyRows, InvalidItems, StreamUnavailable,
 	} {
