@@ -161,7 +161,7 @@ func TestKeysChangeAtOnce(t *testing.T) {
 func TestPathsAndMethods(t *testing.T) {
 	f := newFixture(t, nil)
 	f.token = ""
-	for _, path := range []string{"/", "/api", "/api/assignments/", "/api//assignments", "/API/assignments", "/api/changes", "/readyz/", "/favicon.ico"} {
+	for _, path := range []string{"/", "/api", "/api/assignments/", "/api//assignments", "/API/assignments", "/api/change", "/readyz/", "/favicon.ico"} {
 		wantProblem(t, f.do(http.MethodGet, path, ""), 404, NotFound, "")
 		wantProblem(t, f.do(http.MethodPost, path, ""), 404, NotFound, "")
 	}
