@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		name    string
 		examine func(t *testing.T, e *exam, f *contractFixture)
 	}{
-		{"assignments", examineListing}, {"stats", examineStats}, {"ingest", examineIngest}, {"credentials", examineCredentials},
+		{"assignments", examineListing}, {"changes", examineChanges}, {"stats", examineStats}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
 		{"broken bodies", examineBrokenBodies}, {"other paths and methods", examineOthers},
 	}
@@ -308,6 +308,8 @@ func examineIngest(t *testing.T, e *exam, f *contractFixture) {
 // otherwise.
 var withCredentials = []question{
 	{path: listPath}, {path: statsPath, method: http.MethodGet},
+	{path: "/api/changes?since=0", method: http.MethodGet}, {path: "/api/watch", method: http.MethodGet},
+	{path: "/api/assignments/diff", body: `{"from":0}`}, {path: "/api/assignments/history", body: `{"usr_id":"u","ent_id":"e"}`},
 	{path: ingestPaths[0], body: `{"action":"upsert","apps":[{"app_id":"a"}]}`},
 	{path: ingestPaths[1], body: `{"action":"upsert","entitlements":[{"ent_id":"a"}]}`},
 	{path: ingestPaths[2], body: `{"action":"upsert","identities":[{"usr_id":"a"}]}`},
