@@ -44,8 +44,8 @@ func newExam(t *testing.T, addr string) *exam {
 	}
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder) // once or more often is the same
 	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
-	doc.Servers = nil                                                                // paths are compared, not addresses
-	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation())       // they were
+	doc.Servers = nil                                                          // paths are compared, not addresses
+	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation()) // they were
 	if err != nil {
 		t.Fatal(err)
 	}
