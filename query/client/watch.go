@@ -28,6 +28,7 @@ type WatchRequest struct {
 type Watch struct {
 	client *Client
 	req    WatchRequest
+	begun  bool // a server has answered: the position is one that was told
 
 	mu       sync.Mutex // guards what follows
 	position string
@@ -188,7 +189,7 @@ func (w *Watch) open(ctx context.Context) (*http.Response, ending) {
 	position, stream := w.Position()
 	params := w.req.ChangesRequest
 	params.Since = position
-	if seq, err := parsePosition(position); err == nil {
+	if seq, err := parsePosition(position); err == nil && w.begun {
 		params.AtLeast = max(params.AtLeast, seq) // a replica may be behind the one before
 	}
 	req, err := w.client.request(ctx, http.MethodGet, w.client.watch+"?"+params.parameters().Encode(), stream, nil)
@@ -217,6 +218,7 @@ func (w *Watch) open(ctx context.Context) (*http.Response, ending) {
 	if position == "" {
 		position = strconv.FormatUint(seq, 10)
 	}
+	w.begun = true
 	w.moveTo(position, stream)
 	return res, ending{}
 }
