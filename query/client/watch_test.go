@@ -95,7 +95,10 @@ func TestWatchResumes(t *testing.T) {
 func TestWatchEnds(t *testing.T) {
 	c, s, _ := serve(t, Options{}, stream(change(8, "8")+change(9, "9"), false))
 	w := c.Watch(WatchRequest{})
-	for range w.All(t.Context()) {
+	for _, err := range w.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		break
 	}
 	if position, _ := w.Position(); position != "8" || s.count() != 1 {
@@ -153,10 +156,12 @@ func TestWatchSilence(t *testing.T) {
 	var retried error
 	w := c.Watch(WatchRequest{Retry: func(err error, _ time.Duration) { retried = err; close(hang) }})
 	n := 0
-	for range w.All(t.Context()) {
+	var last error
+	for _, err := range w.All(t.Context()) {
+		last = err
 		n++
 	}
-	if n != 2 || !errors.Is(retried, errSilent) || len(*waits) != 1 {
+	if n != 2 || last == nil || !errors.Is(retried, errSilent) || len(*waits) != 1 {
 		t.Errorf("%d, %v, %v", n, retried, *waits)
 	}
 }

@@ -61,7 +61,7 @@ func TestReferenceExamples(t *testing.T) {
 			got = string(f.do(http.MethodPost, path, body[1]).body) + "\n"
 		case strings.HasPrefix(path, "/api/watch"):
 			w := f.follow(strings.TrimPrefix(path, "/api/watch"))
-			for lines := 0; lines < strings.Count(promised, "\n"); lines++ {
+			for range strings.Count(promised, "\n") {
 				line, err := w.lines.ReadString('\n')
 				if err != nil {
 					t.Fatal(err)

@@ -153,11 +153,13 @@ func (w *watch) read(ctx context.Context) (query.ChangePage, error) {
 func (w *watch) follow(page query.ChangePage) error {
 	ctx, cancel := context.WithCancel(w.x.r.Context())
 	defer cancel()
-	defer context.AfterFunc(w.server.watches.stop, cancel)()
+	stop := context.AfterFunc(w.server.watches.stop, cancel)
+	defer stop()
 	if err := w.open(); err != nil {
 		return err
 	}
-	defer w.interruptible(ctx)()
+	end := w.interruptible(ctx)
+	defer end()
 	for {
 		err := w.send(ctx, page.More)
 		if err != nil {
