@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/feed"
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
@@ -284,4 +285,17 @@ func (f *fakeIndex) Assignments(context.Context, uint64, listing.Selector, *list
 // Lookup is part of Index, as Assignments.
 func (f *fakeIndex) Lookup(uint64, string, listing.Position, func(*listing.Assignment) error) (bool, error) {
 	panic("no test here looks an assignment up")
+}
+
+// The feed is tested on a real index too.
+func (f *fakeIndex) Changes(context.Context, listing.Selector, feed.Place, uint64, int, int, func(*feed.Change) error) (feed.Page, error) {
+	panic("no test here reads changes")
+}
+
+func (f *fakeIndex) Diff(context.Context, listing.Selector, uint64, feed.Place, uint64, int, int, func(*feed.Change) error) (feed.Page, error) {
+	panic("no test here compares states")
+}
+
+func (f *fakeIndex) History(context.Context, listing.Selector, listing.Position, uint64, int, func(*feed.Version) error) (bool, error) {
+	panic("no test here reads a history")
 }

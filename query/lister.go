@@ -64,11 +64,8 @@ func (l *Lister) Place() Page {
 // an error has its Seq and Stream.
 func (l *Lister) Page(ctx context.Context, tenant string, req *Request, visit func(rows.Face)) (Page, error) {
 	page := l.Place()
-	if page.Stream == "" {
-		return page, &Error{NotReady, "", "the index is not connected to its stream yet"}
-	}
-	if req.Stream != "" && req.Stream != page.Stream {
-		return page, otherStream("the request is for another incarnation of the stream")
+	if err := page.of(req.Stream); err != nil {
+		return page, err
 	}
 	sel, err := req.selector(tenant, l.opts.Levels)
 	if err != nil {

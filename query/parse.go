@@ -40,11 +40,16 @@ var strict = json.JoinOptions(json.RejectUnknownMembers(true), json.MatchCaseIns
 // ParseRequest reads the body of a request. An empty one asks for everything.
 // Every error is an *Error.
 func ParseRequest(data []byte, maxPageSize int) (Request, error) {
-	var r Request
 	var b body
 	if err := ParseObject(data, &b, fieldNames); err != nil {
-		return r, err
+		return Request{}, err
 	}
+	return b.request(maxPageSize)
+}
+
+// request checks each field by itself.
+func (b *body) request(maxPageSize int) (Request, error) {
+	var r Request
 	for _, f := range [...]struct {
 		name string
 		from *string
@@ -76,7 +81,7 @@ func ParseRequest(data []byte, maxPageSize int) (Request, error) {
 	if r.Include, err = parseInclude(b.Include); err != nil {
 		return r, err
 	}
-	return r, r.parseScores(&b)
+	return r, r.parseScores(b)
 }
 
 // ParseObject reads the body of a query into a struct whose fields are pointers to

@@ -160,6 +160,8 @@ func TestUsageErrors(t *testing.T) {
 		{"publish --tenant a.b", "--tenant"},
 		{"publish --type user.made", "--type"},
 		{"query --output xml", "--output"},
+		{"watch --output xml", "--output"},
+		{"watch --since yesterday", "--since"},
 		{"key", "create, list or revoke"},
 		{"key create", "name"},
 		{"key create --name x --role root", "--role"},

@@ -39,8 +39,8 @@ func TestConformance(t *testing.T) {
 		name    string
 		examine func(t *testing.T, e *exam, f *contractFixture)
 	}{
-		{"assignments", examineListing}, {"stats", examineStats}, {"IBM Verify", examineIBMVerify}, {"Semaphor", examineSemaphor},
-		{"ingest", examineIngest}, {"credentials", examineCredentials},
+		{"assignments", examineListing}, {"changes", examineChanges}, {"stats", examineStats}, {"IBM Verify", examineIBMVerify},
+		{"Semaphor", examineSemaphor}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
 		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"other paths and methods", examineOthers},
 	}
@@ -318,6 +318,8 @@ func examineIngest(t *testing.T, e *exam, f *contractFixture) {
 var withCredentials = []question{
 	{path: listPath}, {path: statsPath, method: http.MethodGet},
 	{path: verifySearchPath}, {path: verifyRights("acme", "u", "edit"), method: http.MethodGet},
+	{path: "/api/changes?since=0", method: http.MethodGet}, {path: "/api/watch", method: http.MethodGet},
+	{path: "/api/assignments/diff", body: `{"from":0}`}, {path: "/api/assignments/history", body: `{"usr_id":"u","ent_id":"e"}`},
 	{path: ingestPaths[0], body: `{"action":"upsert","apps":[{"app_id":"a"}]}`},
 	{path: ingestPaths[1], body: `{"action":"upsert","entitlements":[{"ent_id":"a"}]}`},
 	{path: ingestPaths[2], body: `{"action":"upsert","identities":[{"usr_id":"a"}]}`},

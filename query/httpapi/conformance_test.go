@@ -43,8 +43,9 @@ func newExam(t *testing.T, addr string) *exam {
 		t.Fatal(err)
 	}
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder) // once or more often is the same
-	doc.Servers = nil                                                                // paths are compared, not addresses
-	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation())       // they were
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
+	doc.Servers = nil                                                          // paths are compared, not addresses
+	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation()) // they were
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func (e *exam) ask(t *testing.T, c *client, q question) answer {
 		t.Fatalf("%s: %v", q.name, err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	body, err := readAnswer(res)
 	if err != nil {
 		t.Fatalf("%s: %v", q.name, err)
 	}

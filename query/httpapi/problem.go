@@ -24,6 +24,7 @@ const (
 	RequestTimeout   query.Code = "request_timeout"
 	BodyTooLarge     query.Code = "body_too_large"
 	UnsupportedMedia query.Code = "unsupported_media_type"
+	TooManyWatches   query.Code = "too_many_watches"
 	Lagging          query.Code = "lagging"
 	Internal         query.Code = "internal"
 )
@@ -44,6 +45,7 @@ var kinds = map[query.Code]kind{
 	query.CursorMismatch:    {http.StatusBadRequest, "The cursor is of another query"},
 	query.StreamChanged:     {http.StatusGone, "The stream was replaced"},
 	query.HistoryPruned:     {http.StatusGone, "Below the history window"},
+	query.BeyondEnd:         {http.StatusGone, "Beyond the end of the stream"},
 	query.NotReady:          {http.StatusServiceUnavailable, "Not ready"},
 	query.NotReached:        {http.StatusServiceUnavailable, "The sequence was not reached in time"},
 
@@ -65,6 +67,7 @@ var kinds = map[query.Code]kind{
 	UnsupportedMedia: {http.StatusUnsupportedMediaType, "The body must be JSON"},
 	RateLimited:      {http.StatusTooManyRequests, "Too many requests of one caller"},
 	Overloaded:       {http.StatusServiceUnavailable, "Too many requests at once"},
+	TooManyWatches:   {http.StatusServiceUnavailable, "Too many watches"},
 	Lagging:          {http.StatusServiceUnavailable, "Too far behind the stream"},
 	Internal:         {http.StatusInternalServerError, "Internal error"},
 }

@@ -37,6 +37,7 @@ type Options struct {
 	ReadyMaxLag time.Duration        // a lag above makes /readyz answer 503; 0: none does
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
 	Limits      Limits               // of what is served at once, and of callers
+	Watch       WatchOptions         // what watches may cost
 	Registry    *prometheus.Registry // gets the server's metrics, and is what /metrics shows
 	Logger      zerolog.Logger
 
@@ -52,6 +53,7 @@ const DefaultMaxWait = 5 * time.Second
 type Server struct {
 	handlers    sync.WaitGroup // requests that are being answered
 	limits      limits
+	watches     *watches
 	opts        Options
 	publisher   Publisher
 	presence    Presence
@@ -89,6 +91,7 @@ func New(o Options) (*Server, error) {
 		maxWait:     o.MaxWait,
 		publishWait: publishWait,
 		streamWait:  writeTimeout,
+		watches:     newWatches(o.Watch),
 		auth:        o.Auth,
 		ready:       readiness{lag: o.Lag, maxLag: o.ReadyMaxLag, troubles: o.Troubles},
 		log:         o.Logger,
@@ -119,6 +122,7 @@ func New(o Options) (*Server, error) {
 	if o.Quarantine != nil {
 		s.addQuarantine()
 	}
+	s.feedRoutes()
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
@@ -146,6 +150,7 @@ type route struct {
 	tenant  bool              // the varying segment of the path names the tenant
 	sort    sort              // of work, for limits
 	problem problemForm       // of what it refuses; nil: RFC 9457
+	endless bool              // how long it is served tells nothing
 	serve   func(x *exchange) // after the checks above
 	seconds [classes]observer // by class of status
 }
