@@ -82,7 +82,8 @@ func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.C
 		}
 		if ok {
 			page.Seq = at
-			return counts, page, nil
+			page, err = l.still(page)
+			return counts, page, err
 		}
 	}
 	counts, err := l.countRows(ctx, seq, sel)
@@ -90,7 +91,8 @@ func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.C
 		return rows.Counts{}, l.Place(), l.readError(err, seq)
 	}
 	page.Seq = seq
-	return counts, page, nil
+	page, err = l.still(page)
+	return counts, page, err
 }
 
 func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector) (counts rows.Counts, err error) {
