@@ -1,0 +1,587 @@
+package indexer_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer"
+	"github.com/assigndex/assigndex/indexer/listing"
+	"github.com/assigndex/assigndex/indexer/modeltest"
+	"github.com/assigndex/assigndex/indexer/stream"
+	"github.com/assigndex/assigndex/indexer/stream/streamtest"
+)
+
+// unsafeSource is a source whose stream suffers what streams can suffer.
+type unsafeSource struct {
+	*source
+	dir  string // of the server
+	made *workload
+}
+
+func newUnsafeSource(t *testing.T) *unsafeSource {
+	t.Helper()
+	seed, _ := random(t)
+	dir := filepath.Join(t.TempDir(), "nats")
+	return &unsafeSource{newSourceIn(t, dir), dir, newWorkload(seed)}
+}
+
+// more publishes n events and gives the last sequence.
+func (s *unsafeSource) more(n int) uint64 {
+	s.Helper()
+	messages := make([]events.Message, n)
+	for i := range messages {
+		messages[i] = s.made.gen.Next()
+	}
+	return s.publish(messages...)
+}
+
+// copyAside keeps the server's directory as it is now.
+func (s *unsafeSource) copyAside() (kept string) {
+	s.Helper()
+	kept = filepath.Join(s.TempDir(), "kept")
+	streamtest.Stop(s.T, s.server)
+	if err := os.CopyFS(kept, os.DirFS(s.dir)); err != nil {
+		s.Fatal(err)
+	}
+	streamtest.StartAgain(s.T, s.server)
+	return kept
+}
+
+// putBack replaces the server's directory by what was kept.
+func (s *unsafeSource) putBack(kept string) {
+	s.Helper()
+	streamtest.Stop(s.T, s.server)
+	if err := errors.Join(os.RemoveAll(s.dir), os.CopyFS(s.dir, os.DirFS(kept))); err != nil {
+		s.Fatal(err)
+	}
+	streamtest.StartAgain(s.T, s.server)
+	s.connected()
+}
+
+func (s *unsafeSource) connected() {
+	s.Helper()
+	for s.nc.FlushTimeout(time.Second) != nil {
+		if s.Context().Err() != nil {
+			s.Fatal("not connected")
+		}
+	}
+}
+
+func (s *unsafeSource) info() *jetstream.StreamInfo {
+	s.Helper()
+	st, err := s.js.Stream(s.Context(), streamName)
+	if err != nil {
+		s.Fatal(err)
+	}
+	return st.CachedInfo()
+}
+
+func (s *unsafeSource) delete() {
+	s.Helper()
+	if err := s.js.DeleteStream(s.Context(), streamName); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// make makes a stream. The server removes the directory of one that was deleted in
+// its own time, and refuses a new one when it gets in the way.
+func (s *unsafeSource) make(config jetstream.StreamConfig) {
+	s.Helper()
+	var err error
+	for deadline := time.Now().Add(bounded); time.Now().Before(deadline); {
+		if _, err = s.js.CreateStream(s.Context(), config); err == nil {
+			return
+		}
+	}
+	s.Fatal(err)
+}
+
+func (s *unsafeSource) recreate() {
+	s.Helper()
+	before := s.info().Created
+	s.delete()
+	s.make(jetstream.StreamConfig{Name: streamName, Subjects: []string{events.AllSubjects}, AllowAtomicPublish: true})
+	if s.info().Created.Equal(before) {
+		s.Fatal("the stream was not created anew")
+	}
+}
+
+// restoreTo makes the stream anew with the messages that it has up to a sequence, as
+// from a backup: at their sequences and with their times.
+func (s *unsafeSource) restoreTo(last uint64) {
+	s.Helper()
+	before := s.info().Created
+	backup := jetstream.StreamConfig{Name: "BACKUP", Mirror: &jetstream.StreamSource{Name: streamName}}
+	s.make(backup)
+	s.mirrored("BACKUP", s.info().State.LastSeq)
+	s.delete()
+	restored := jetstream.StreamConfig{Name: streamName, Mirror: &jetstream.StreamSource{Name: "BACKUP"}}
+	st, err := s.js.Stream(s.Context(), "BACKUP")
+	if err != nil {
+		s.Fatal(err)
+	}
+	for seq := st.CachedInfo().State.LastSeq; seq > last; seq-- {
+		if err := st.DeleteMsg(s.Context(), seq); err != nil {
+			s.Fatal(err)
+		}
+	}
+	s.make(restored)
+	s.mirrored(streamName, last)
+	restored.Mirror, restored.Subjects, restored.AllowAtomicPublish = nil, []string{events.AllSubjects}, true
+	if _, err := s.js.UpdateStream(s.Context(), restored); err != nil {
+		s.Fatal(err)
+	}
+	if info := s.info(); info.Created.Equal(before) || info.State.LastSeq != last {
+		s.Fatalf("the stream was created %s before and %s now, and ends at %d", before, info.Created, info.State.LastSeq)
+	}
+}
+
+// mirrored waits until a mirror has come to a sequence.
+func (s *unsafeSource) mirrored(name string, last uint64) {
+	s.Helper()
+	s.until(fmt.Sprintf("stream %s has sequence %d", name, last), func() bool {
+		st, err := s.js.Stream(s.Context(), name)
+		return err == nil && st.CachedInfo().State.LastSeq >= last
+	})
+}
+
+// until waits for a condition.
+func (s *unsafeSource) until(what string, holds func() bool) {
+	s.Helper()
+	ctx, cancel := context.WithTimeout(s.Context(), bounded)
+	defer cancel()
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for !holds() {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			s.Fatalf("waited %s until %s", bounded, what)
+		}
+	}
+}
+
+// purge removes the messages before a sequence.
+func (s *unsafeSource) purge(before uint64) {
+	s.Helper()
+	st, err := s.js.Stream(s.Context(), streamName)
+	if err == nil {
+		err = st.Purge(s.Context(), jetstream.WithPurgeSequence(before))
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+	if first := s.info().State.FirstSeq; first != before {
+		s.Fatalf("after the purge the stream begins at %d, want %d", first, before)
+	}
+}
+
+func (s *unsafeSource) erase(seq uint64) {
+	s.Helper()
+	st, err := s.js.Stream(s.Context(), streamName)
+	if err == nil {
+		err = st.DeleteMsg(s.Context(), seq)
+	}
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// body gives what the stream holds at a sequence.
+func (s *unsafeSource) body(seq uint64) []byte {
+	s.Helper()
+	st, err := s.js.Stream(s.Context(), streamName)
+	if err != nil {
+		s.Fatal(err)
+	}
+	m, err := st.GetMsg(s.Context(), seq)
+	if err != nil {
+		s.Fatalf("message %d: %v", seq, err)
+	}
+	return m.Data
+}
+
+// model gives the model of what the stream holds.
+func (s *unsafeSource) model() *modeltest.Model {
+	s.Helper()
+	st, err := s.js.Stream(s.Context(), streamName)
+	if err != nil {
+		s.Fatal(err)
+	}
+	m := modeltest.New()
+	for seq := uint64(1); seq <= st.CachedInfo().State.LastSeq; seq++ {
+		raw, err := st.GetMsg(s.Context(), seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			s.Fatal(err)
+		}
+		m.Apply(modeltest.Moment{Seq: seq, Nano: raw.Time.UnixNano()}, events.Message{Subject: raw.Subject, Header: raw.Header, Data: raw.Data})
+	}
+	return m
+}
+
+var quickly = indexer.Options{BatchEvents: 5, RejoinEvery: 10 * time.Millisecond}
+
+// healed waits until the index has another incarnation than before and the end of
+// the stream, and compares it with an index that is built afresh and with the model.
+func (s *unsafeSource) healed(n *node, before string, kinds ...stream.Kind) {
+	s.Helper()
+	last := s.info().State.LastSeq
+	s.until("the index is undone and has caught up", func() bool {
+		seq, incarnation := n.index.Applied()
+		return incarnation != before && seq == last
+	})
+	n.wait(last) // not before the undo is over
+	fresh := s.node()
+	fresh.start(quickly)
+	fresh.wait(last)
+	if n.digest(last) != fresh.digest(last) {
+		s.Error("the index is not the one that is built afresh")
+	}
+	n.says(last, s.model())
+	if err := n.store.CheckCounters(); err != nil {
+		s.Error(err)
+	}
+	undone := 0
+	for _, kind := range kinds {
+		undone += n.counts("assigndex_stream_partings_total")[string(kind)+",undone"]
+	}
+	if undone != 1 {
+		s.Errorf("counted %v, want one of %v undone", n.counts("assigndex_stream_partings_total"), kinds)
+	}
+	if log := n.log.String(); !strings.Contains(log, before) || !strings.Contains(log, n.store.Applied().Stream.Incarnation) {
+		s.Errorf("the log does not name both incarnations: %s", log)
+	}
+	now := time.Now()
+	if l := n.index.Lag(now); l.Sequences != 0 || !l.Known || l.Head != last || len(n.index.Troubles(now)) != 0 {
+		s.Errorf("the lag is %+v, the troubles %q", l, n.index.Troubles(now))
+	}
+	n.wait(s.more(7)) // and goes on
+}
+
+// stuck waits until the index has parted from its stream for good, and checks that it
+// serves its last state and says so.
+func (s *unsafeSource) stuck(n *node, kind stream.Kind, last uint64, digest string) {
+	s.Helper()
+	s.until("the index has parted: "+string(kind), func() bool {
+		p := n.reader.Head().Parted
+		return p != nil && p.Kind == kind && n.counts("assigndex_stream_partings_total")[string(kind)+",stuck"] == 1
+	})
+	if seq, _ := n.index.Applied(); seq != last || n.digest(last) != digest {
+		s.Errorf("the last state was %d, %d is served, or another digest", last, seq)
+	}
+	troubles := n.index.Troubles(time.Now())
+	if len(troubles) != 1 || !strings.Contains(troubles[0], string(kind)) {
+		s.Errorf("the troubles are %q", troubles)
+	}
+	if l := n.index.Lag(time.Now().Add(time.Minute)); !l.Known || l.Applied != last || l.Age < time.Minute {
+		s.Errorf("the lag is %+v", l)
+	}
+	if n.parted() != 1 {
+		s.Error("the gauge does not say that the index has parted")
+	}
+	if log := n.log.String(); !strings.Contains(log, `"level":"error"`) || !strings.Contains(log, `"kind":"`+string(kind)+`"`) {
+		s.Errorf("the log does not say it: %s", log)
+	}
+	ctx, cancel := context.WithTimeout(s.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := n.index.Wait(ctx, last+1); !errors.Is(err, context.DeadlineExceeded) {
+		s.Errorf("a sequence above: %v", err)
+	}
+	if _, err := n.index.SequenceAt(ctx, time.Now()); !errors.Is(err, listing.ErrAhead) {
+		s.Errorf("the present instant: %v", err)
+	}
+	select {
+	case err := <-n.done:
+		n.done <- err
+		s.Fatalf("Run ended: %v", err)
+	default:
+	}
+}
+
+// both runs a test while the indexer runs, and with one that is stopped while the
+// stream changes.
+func both(t *testing.T, test func(t *testing.T, change func(n *node, f func()))) {
+	t.Parallel()
+	t.Run("running", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(_ *node, f func()) { f() })
+	})
+	t.Run("at connect", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(n *node, f func()) {
+			n.close()
+			f()
+			n.open()
+			n.start(quickly)
+		})
+	})
+}
+
+// filled gives a node that has applied n events, and its incarnation.
+func (s *unsafeSource) filled(events int) (n *node, last uint64, incarnation string) {
+	s.Helper()
+	n = s.node()
+	n.start(quickly)
+	last = s.more(events)
+	n.wait(last)
+	_, incarnation = n.index.Applied()
+	return n, last, incarnation
+}
+
+// The end of the stream is lost, as by a power cut of a server that does not sync.
+func TestLostEndIsUndone(t *testing.T) {
+	both(t, func(t *testing.T, change func(*node, func())) {
+		s := newUnsafeSource(t)
+		n, kept, before := s.filled(40)
+		aside := s.copyAside()
+		last := s.more(25)
+		n.wait(last)
+		change(n, func() {
+			s.putBack(aside)
+			if end := s.info().State.LastSeq; end != kept {
+				t.Fatalf("the stream ends at %d, want %d", end, kept)
+			}
+		})
+		s.healed(n, before, stream.RolledBack)
+	})
+}
+
+// The end is lost and its sequences are given to other messages; and where the last
+// message that was applied is erased besides, an older one tells.
+func TestReusedSequencesAreUndone(t *testing.T) {
+	for name, erased := range map[string]bool{"held": false, "erased": true} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, change func(*node, func())) {
+				s := newUnsafeSource(t)
+				n, kept, before := s.filled(40)
+				aside := s.copyAside()
+				last := s.more(25)
+				n.wait(last)
+				lost := s.body(kept + 1)
+				change(n, func() {
+					// The indexer must not see the stream between the loss and the new messages.
+					s.putBack(aside)
+					s.more(40)
+					if bytes.Equal(s.body(kept+1), lost) {
+						t.Fatal("the sequence holds the same message")
+					}
+					if erased {
+						s.erase(last)
+					}
+				})
+				// A running indexer may see the end that is lost before it is there again.
+				s.healed(n, before, stream.Reused, stream.RolledBack)
+			})
+		})
+	}
+}
+
+// The last message was erased before it was applied, so there is no fingerprint of it.
+func TestReusedSequencesBelowAnErasedMessage(t *testing.T) {
+	t.Parallel()
+	s := newUnsafeSource(t)
+	n, _, before := s.filled(40)
+	aside := s.copyAside()
+	n.wait(s.more(20))
+	n.close()
+	last := s.more(3)
+	s.erase(last)
+	n.open()
+	n.start(quickly)
+	n.wait(last)
+	n.close()
+	if len(n.stateOf()) != 0 {
+		t.Fatal("the erased message has a fingerprint")
+	}
+	s.putBack(aside)
+	s.more(40)
+	n.open()
+	n.start(quickly)
+	s.healed(n, before, stream.Reused)
+}
+
+// stateOf gives the fingerprint of the watermark of a node that is closed.
+func (n *node) stateOf() []byte {
+	n.Helper()
+	n.open()
+	defer n.close()
+	return n.store.Applied().Fingerprint
+}
+
+// A stream that was made anew from a backup has a past in common.
+func TestRestoredStreamIsReadOn(t *testing.T) {
+	for name, upTo := range map[string]uint64{"in part": 30, "whole": 40} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, change func(*node, func())) {
+				s := newUnsafeSource(t)
+				n, _, before := s.filled(40)
+				change(n, func() {
+					s.restoreTo(upTo)
+					s.more(20)
+				})
+				s.healed(n, before, stream.Recreated, stream.Missing)
+			})
+		})
+	}
+}
+
+// A stream that was made anew without a message in common is not believed, and no
+// more is a missing one.
+func TestRecreatedStreamIsNotRead(t *testing.T) {
+	for name, events := range map[string]int{"empty": 0, "fewer": 10, "more": 60} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, change func(*node, func())) {
+				s := newUnsafeSource(t)
+				n, last, _ := s.filled(40)
+				digest := n.digest(last)
+				change(n, func() {
+					s.recreate()
+					if events > 0 {
+						s.more(events)
+					}
+				})
+				s.stuck(n, stream.Recreated, last, digest)
+			})
+		})
+	}
+}
+
+// An index that has applied nothing loses nothing.
+func TestRecreatedStreamOfAnEmptyIndex(t *testing.T) {
+	both(t, func(t *testing.T, change func(*node, func())) {
+		s := newUnsafeSource(t)
+		n := s.node()
+		n.start(quickly)
+		var before string
+		s.until("the index is bound", func() bool {
+			_, before = n.index.Applied()
+			return before != ""
+		})
+		change(n, func() {
+			s.recreate()
+			s.more(10)
+		})
+		s.healed(n, before, stream.Recreated, stream.Missing)
+	})
+}
+
+// A missing stream is waited for, and read on when it is there again.
+func TestMissingStreamComesBack(t *testing.T) {
+	both(t, func(t *testing.T, change func(*node, func())) {
+		s := newUnsafeSource(t)
+		n, last, before := s.filled(40)
+		digest := n.digest(last)
+		aside := s.copyAside()
+		change(n, s.delete)
+		s.stuck(n, stream.Missing, last, digest)
+		s.putBack(aside)
+		next := s.more(5)
+		n.wait(next)
+		if _, now := n.index.Applied(); now != before {
+			t.Errorf("the incarnation is %s, it was %s", now, before)
+		}
+		if n.parted() != 0 || len(n.index.Troubles(time.Now())) != 0 {
+			t.Errorf("the troubles are %q", n.index.Troubles(time.Now()))
+		}
+		if got, want := n.counts("assigndex_stream_partings_total"), map[string]int{"missing,stuck": 1, "missing,returned": 1}; !maps.Equal(got, want) {
+			t.Errorf("counted %v, want %v", got, want)
+		}
+		n.says(next, s.model())
+	})
+}
+
+// Outside of the history window nothing can be undone; the right stream is read on.
+func TestPartingBelowTheWindow(t *testing.T) {
+	t.Parallel()
+	s := newUnsafeSource(t)
+	n, kept, before := s.filled(40)
+	aside := s.copyAside()
+	last := s.more(25)
+	n.wait(last)
+	whole := s.copyAside()
+	digest := n.digest(last)
+	n.stop()
+	if err := n.store.AdvanceFloor(kept + 1); err != nil {
+		t.Fatal(err)
+	}
+	s.putBack(aside)
+	s.more(40)
+	n.start(quickly)
+	s.stuck(n, stream.Reused, last, digest)
+	s.putBack(whole)
+	next := s.more(5)
+	n.wait(next)
+	if _, now := n.index.Applied(); now != before {
+		t.Errorf("the incarnation is %s, it was %s", now, before)
+	}
+	n.says(next, s.model())
+}
+
+// A purge of what was applied is no fault; one of what was not is.
+func TestPurges(t *testing.T) {
+	for name, past := range map[string]uint64{"all": 0, "up to the last": 1} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, change func(*node, func())) {
+				s := newUnsafeSource(t)
+				n, last, before := s.filled(40)
+				change(n, func() { s.purge(last + 1 - past) })
+				n.wait(s.more(5))
+				if _, now := n.index.Applied(); now != before || len(n.counts("assigndex_stream_partings_total")) != 0 {
+					t.Errorf("counted %v", n.counts("assigndex_stream_partings_total"))
+				}
+			})
+		})
+	}
+	t.Run("past the last", func(t *testing.T) {
+		t.Parallel()
+		s := newUnsafeSource(t)
+		n, last, _ := s.filled(40)
+		digest := n.digest(last)
+		n.stop()
+		s.more(10)
+		s.purge(last + 2)
+		n.start(quickly)
+		s.stuck(n, stream.Trimmed, last, digest)
+	})
+}
+
+// What was read before the stream parted is applied: it may be held nowhere else.
+func TestPurgeAheadOfWhatIsApplied(t *testing.T) {
+	t.Parallel()
+	s := newUnsafeSource(t)
+	n, _, before := s.filled(40)
+	aside := s.copyAside()
+	last := s.more(400)
+	n.wait(last)
+	n.wait(last)
+	s.putBack(aside)
+	s.healed(n, before, stream.RolledBack)
+	// Twice in a row: the incarnation is another one each time.
+	_, second := n.index.Applied()
+	s.putBack(aside)
+	s.until("the index is undone again", func() bool {
+		seq, now := n.index.Applied()
+		return now != before && now != second && seq == s.info().State.LastSeq
+	})
+}
+
+// parted gives the gauge of being parted.
+func (n *node) parted() float64 {
+	n.Helper()
+	_, gauge := n.metric("assigndex_stream_parted")
+	return gauge
+}
