@@ -87,12 +87,14 @@ func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.C
 		}
 	}
 	counts, err := l.countRows(ctx, seq, sel)
+	if now, err := l.still(page); err != nil {
+		return rows.Counts{}, now, err
+	}
 	if err != nil {
 		return rows.Counts{}, l.Place(), l.readError(err, seq)
 	}
 	page.Seq = seq
-	page, err = l.still(page)
-	return counts, page, err
+	return counts, page, nil
 }
 
 func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector) (counts rows.Counts, err error) {

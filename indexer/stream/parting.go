@@ -61,7 +61,7 @@ func (p *Parting) Error() string { return p.Unwrap().Error() + ": " + p.What() }
 func (p *Parting) What() string {
 	switch p.Kind {
 	case Missing:
-		return fmt.Sprintf("there is no stream %s; the index has applied %d of its sequences", p.Index.Name, p.Applied)
+		return fmt.Sprintf("there is no stream %s; the index has applied sequence %d of %s", p.Stream, p.Applied, p.Index.Name)
 	case OtherName:
 		return fmt.Sprintf("the stream is %s; the index was built from %s", p.Stream, p.Index.Name)
 	case Recreated:
@@ -73,7 +73,8 @@ func (p *Parting) What() string {
 		return fmt.Sprintf("sequence %d of stream %s holds another message than the index has applied; "+
 			"messages were lost and their sequences given to new ones", p.Differs, p.Stream)
 	default:
-		return fmt.Sprintf("stream %s begins at sequence %d, the index has applied %d; what is between was purged before it was read", p.Stream, p.First, p.Applied)
+		return fmt.Sprintf("stream %s begins at sequence %d, the index has applied %d; what is between was purged before it was read",
+			p.Stream, p.First, p.Applied)
 	}
 }
 
