@@ -33,9 +33,12 @@ type Serve struct {
 	StreamReplicas int           // copies of the stream and of the API keys in a cluster
 	AcceptTrimmed  bool          // build a new index of a stream that has lost its first messages
 
-	History     time.Duration // the window as configured; HistoryWindow is the one that holds
-	MaxPageSize int           // largest page of a listing, in rows
-	ReadyMaxLag time.Duration // lag above which the server says that it is not ready; 0: none
+	History time.Duration // the window as configured; HistoryWindow is the one that holds
+	// HistoryMaxBytes is the room that history may take on disk; 0: any.
+	HistoryMaxBytes int64
+	Limits          Limits
+	MaxPageSize     int           // largest page of a listing, in rows
+	ReadyMaxLag     time.Duration // lag above which the server says that it is not ready; 0: none
 
 	Score Score // levels of scores
 	Token Token
@@ -52,7 +55,7 @@ func (s Serve) HistoryWindow() time.Duration { return max(s.History, minHistory)
 func (s Serve) EmbeddedNATS() bool { return s.NATSURL == "" }
 
 // serveSettings is the one description of the settings of "assigndex serve".
-var serveSettings = slices.Concat(mainSettings, scoreSettings, tokenSettings, logSettings)
+var serveSettings = slices.Concat(mainSettings, limitSettings, scoreSettings, tokenSettings, logSettings)
 
 // mainSettings are the rows of serveSettings about where and how it serves.
 var mainSettings = []setting[Serve]{
@@ -115,6 +118,11 @@ var mainSettings = []setting[Serve]{
 		name: "history", preset: "24h", form: formDuration,
 		help: "how far back reads reach; 0 keeps one minute, for cursors",
 		set:  into(func(s *Serve) *time.Duration { return &s.History }, parseDuration),
+	},
+	{
+		name: "history-max-bytes", preset: "0", form: formSize,
+		help: "room on disk past which history reaches less far back, down to one minute, such as 10GiB; 0: any",
+		set:  into(func(s *Serve) *int64 { return &s.HistoryMaxBytes }, parseSize),
 	},
 	{
 		name: "max-page-size", preset: "5000", form: formCount,

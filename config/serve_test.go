@@ -73,6 +73,7 @@ func TestServeDefaultsAreTheContract(t *testing.T) {
 	want := Serve{
 		DataDir: "./data", Listen: "127.0.0.1:8080", NATSURL: "", NATSListen: "127.0.0.1:4222", NATSCreds: "",
 		Stream: "ASSIGNMENTS", StreamMaxAge: 0, StreamMaxBytes: 0, StreamReplicas: 1, History: 24 * time.Hour, MaxPageSize: 5000,
+		Limits:   Limits{Reads: 64, Ingests: 4},
 		Score:    Score{High: 0.75, Medium: 0.35},
 		LogLevel: zerolog.InfoLevel, LogFormat: LogConsole,
 		Token: Token{TenantClaim: "tenant", RoleClaim: "role", AdminRole: "admin", WriterRole: "writer"},
@@ -123,7 +124,16 @@ var everySetting = []struct {
 		"history", "0", "7d", "1h30m",
 		func(s Serve) any { return s.History }, time.Duration(0), 7 * 24 * time.Hour, 90 * time.Minute,
 	},
+	{
+		"history-max-bytes", "10GiB", "5 MB", "1073741824",
+		func(s Serve) any { return s.HistoryMaxBytes }, int64(10 << 30), int64(5e6), int64(1 << 30),
+	},
 	{"max-page-size", "1", "100000", "250", func(s Serve) any { return s.MaxPageSize }, 1, 100000, 250},
+	{"limits.reads", "1", "100000", "9", func(s Serve) any { return s.Limits.Reads }, 1, 100000, 9},
+	{"limits.ingests", "1", "100000", "9", func(s Serve) any { return s.Limits.Ingests }, 1, 100000, 9},
+	{"limits.caller-per-second", "0.5", "1e6", "9", func(s Serve) any { return s.Limits.CallerPerSecond }, 0.5, 1e6, 9.0},
+	{"limits.caller-burst", "1", "100000", "9", func(s Serve) any { return s.Limits.CallerBurst }, 1, 100000, 9},
+	{"limits.caller-at-once", "1", "100000", "9", func(s Serve) any { return s.Limits.CallerAtOnce }, 1, 100000, 9},
 	{"score.high", "1", "0.9", "0.8", func(s Serve) any { return s.Score.High }, 1.0, 0.9, 0.8},
 	{"score.medium", "0", "0.1", "0.2", func(s Serve) any { return s.Score.Medium }, 0.0, 0.1, 0.2},
 	{

@@ -28,6 +28,9 @@ func TestCloudEventsSDK(t *testing.T) {
 			if typ == ApplicationUpserted || typ == ApplicationDeleted {
 				data["app_id"] = "p"
 			}
+			if typ == QuarantineDropped {
+				data["seq"] = 7
+			}
 			ce := cloudevents.New()
 			ce.SetID(id)
 			ce.SetType(string(typ))

@@ -162,7 +162,7 @@ func checkEnvelope(ce cloudEvent, ev *Event) *Rejection {
 	}
 	for _, a := range []struct{ name, value string }{{"type", ce.Type}, {"id", ce.ID}, {"source", ce.Source}} {
 		if a.value == "" {
-			return reject(BadEnvelope, a.name, "CloudEvents requires it", "missing")
+			return reject(BadEnvelope, a.name, "send it: CloudEvents requires it", "missing")
 		}
 	}
 	if ce.DataContentType != "" {
@@ -247,6 +247,8 @@ func decodeData(data []byte, ev *Event) *Rejection {
 		return decodeGroup(data, ev)
 	case EntitlementUpserted, EntitlementDeleted:
 		return decodeEntitlement(data, ev)
+	case QuarantineDropped:
+		return decodeDrop(data, ev)
 	default:
 		return decodeApplication(data, ev)
 	}
@@ -574,6 +576,8 @@ func jsonTypeOf(goType string) string {
 		return "a string"
 	case "int64":
 		return "an integer of at most 64 bits"
+	case "uint64":
+		return "an integer from 0 on of at most 64 bits"
 	case "float64":
 		return "a number"
 	case "[]uint8":

@@ -4,7 +4,8 @@
 //
 // It owns the vocabulary that the whole program shares: event types, assignee
 // kinds, the records of assignments, users, groups, entitlements and
-// applications, and the limits on them.
+// applications, the limits on them, and why a message is refused (REJECTIONS.md
+// has every reason with its remedy).
 //
 // It refuses to know how messages travel or how records are kept: it imports
 // nothing of ours, neither NATS nor Badger, and holds no state.

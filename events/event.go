@@ -24,7 +24,8 @@ const (
 // Type says what an event does to which kind of record.
 type Type string
 
-// The event types. An upsert replaces the whole record.
+// The event types. An upsert replaces the whole record. QuarantineDropped is about
+// no record: it is how operators settle a message that could not be applied.
 const (
 	AssignmentUpserted  Type = "assignment.upserted"
 	AssignmentRevoked   Type = "assignment.revoked"
@@ -36,6 +37,7 @@ const (
 	EntitlementDeleted  Type = "entitlement.deleted"
 	ApplicationUpserted Type = "application.upserted"
 	ApplicationDeleted  Type = "application.deleted"
+	QuarantineDropped   Type = "quarantine.dropped"
 )
 
 // Types lists every event type, in the order of the documentation.
@@ -45,6 +47,7 @@ var Types = []Type{
 	GroupUpserted, GroupDeleted,
 	EntitlementUpserted, EntitlementDeleted,
 	ApplicationUpserted, ApplicationDeleted,
+	QuarantineDropped,
 }
 
 // Known reports whether t is one of Types.
@@ -115,7 +118,7 @@ const (
 )
 
 // Event is one decoded message: what to do, to which record. Exactly one of the
-// record pointers is set, the one that Type names.
+// pointers to a record or a drop is set, the one that Type names.
 type Event struct {
 	Type     Type
 	Tenant   string    // from the subject, never from the body
@@ -129,6 +132,7 @@ type Event struct {
 	Group       *Group
 	Entitlement *Entitlement
 	Application *Application
+	Drop        *Drop
 }
 
 // Assignment is the data of assignment.upserted. For assignment.revoked only

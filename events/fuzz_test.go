@@ -19,6 +19,7 @@ func FuzzDecode(f *testing.F) {
 		f.Add(testSubject, uint8(i), []byte(`{"usr_id":"u","ent_id":"e","grp_id":"","app_id":"p","score":0.5,"params":{"a":[1]},"x":{"b":1,"a":"\u0000"}}`))
 		f.Add(testSubject, uint8(i), []byte(`{"type":"GROUP","grp_id":"g","ent_id":"\ud83d\ude00","justification":[{"value":1}],"rights":[{}],"valid_from":"2026-01-31"}`))
 	}
+	f.Add(testSubject, uint8(len(types)-1), []byte(`{"seq":7,"note":"n","if":"absent"}`))
 	f.Add("assignments.a", uint8(2), []byte(`{"specversion":"1.0","type":"assignment.upserted","id":"1","source":"s","data":{"type":"ALL","ent_id":"e","revision":3,"if":"absent"}}`))
 	f.Add("assignments.a.b", uint8(2), []byte(`{"specversion":"1.0","type":"assignment.upserted","id":"1","source":"s","data_base64":"e30="}`))
 	f.Add("assignments.a.b", uint8(5), []byte(`{"usr_id":"u","ent_id":"e","params":{"pw":"\ud800hunter2"}}`))
@@ -123,6 +124,12 @@ func checkAccepted(t *testing.T, ev *Event) {
 		records++
 		need(a.AppID)
 		may(a.AppOwnerID)
+	}
+	if d := ev.Drop; d != nil {
+		records++
+		if d.Seq == 0 || len(d.Note) > MaxNoteBytes || ev.If != "" || ev.Revision != nil {
+			t.Fatalf("a drop of %+v", *d)
+		}
 	}
 	if records != 1 {
 		t.Fatalf("%d records: %s", records, show(*ev))

@@ -1,6 +1,9 @@
 package events
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Code classes a Rejection for counting; it is stable.
 type Code string
@@ -15,8 +18,16 @@ const (
 	BadField    Code = "bad_field"    // a field is missing, of a wrong type or out of range
 )
 
-// Rejection says why a message is not an event. It never holds a value of
-// "params", which may be a secret.
+// Codes lists every class of rejection, in the order of the documentation.
+var Codes = []Code{BadSubject, BadEnvelope, UnknownType, TooLarge, BadJSON, BadField}
+
+// Known reports whether c is one of Codes.
+func (c Code) Known() bool { return slices.Contains(Codes, c) }
+
+// Rejection says why a message is not an event, and what to send instead. It never
+// holds a value of "params", which may be a secret. Of other values it repeats,
+// shortened, only those of fields that take one of a few words, such as a type, and
+// the subject.
 type Rejection struct {
 	Code    Code
 	Field   string // the field, header or attribute at fault; empty: the whole

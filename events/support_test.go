@@ -133,6 +133,9 @@ func dataOf(t *testing.T, ev *Event) []byte {
 		attributes = ev.Group.Attributes
 		set("grp_id", ev.Group.GrpID)
 		set("grp_name", ev.Group.GrpName)
+	case ev.Drop != nil:
+		fields["seq"] = ev.Drop.Seq
+		set("note", ev.Drop.Note)
 	case ev.Entitlement != nil:
 		e := ev.Entitlement
 		attributes = e.Attributes

@@ -153,6 +153,10 @@ func (x *Indexer) applyOne(batch *store.Batch, it item) error {
 		return err
 	}
 	x.opts.Metrics.applied(it.event.Type, outcome)
+	if d := it.event.Drop; d != nil && outcome == fold.Changed {
+		x.quarantineLog.Info().Uint64("seq", d.Seq).Uint64("by", it.msg.Seq).Str("tenant", it.event.Tenant).
+			Msg("a message was dropped from the quarantine")
+	}
 	return nil
 }
 
@@ -161,7 +165,7 @@ func (x *Indexer) applyOne(batch *store.Batch, it item) error {
 func (x *Indexer) quarantine(batch *store.Batch, it item) error {
 	q := rows.Quarantined{
 		Time: it.msg.Time.UTC(), Subject: clip(it.msg.Subject), Tenant: it.event.Tenant, Type: clip(string(it.event.Type)),
-		Code: it.err.Code, Field: it.err.Field, Reason: it.err.Error(), Bytes: len(it.msg.Data),
+		Code: it.err.Code, Field: it.err.Field, Reason: it.err.Problem, Remedy: it.err.Remedy, Bytes: len(it.msg.Data),
 	}
 	value, err := q.Encode()
 	if err != nil {
@@ -191,7 +195,7 @@ func (x *Indexer) advanceFloor(now time.Time) error {
 	}
 	oldest := x.given[recent-1]
 	x.given = x.given[recent-1:]
-	rung, ok, err := x.store.RungBefore(now.Add(-x.opts.History).UnixNano())
+	rung, ok, err := x.store.RungBefore(now.Add(-time.Duration(x.window.Load())).UnixNano())
 	if err != nil || !ok {
 		return err
 	}

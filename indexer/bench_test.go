@@ -155,7 +155,11 @@ func (r *recorder) Scan(prefix []byte, visit func(key, value []byte) error) erro
 	return nil
 }
 
-func (r *recorder) Changed(rows.Moment, keys.Row, *rows.Row, *rows.Row) error { return nil }
+// Changed writes what a batch does, so that both have the same keys.
+func (r *recorder) Changed(at rows.Moment, id keys.Row, _, _ *rows.Row) error {
+	r.writes = append(r.writes, write{keys.ChangeOf(id.Tenant, keys.Change{Seq: r.seq}), keys.Logged{Nano: at.Nano, Row: id}.Encode(), r.seq})
+	return nil
+}
 
 func (r *recorder) Put(key, value []byte) error {
 	r.state[string(key)] = value

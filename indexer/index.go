@@ -118,7 +118,7 @@ func (x *Index) Diff(
 func (x *Index) History(
 	ctx context.Context, sel listing.Selector, at listing.Position, upto uint64, limit int, visit func(*feed.Version) error,
 ) (more bool, err error) {
-	return feed.History(ctx, x.open, sel, at, upto, limit, visit)
+	return feed.History(ctx, x.open, x.store.Floor, sel, at, upto, limit, visit)
 }
 
 // Lookup visits the assignment of an identity at a sequence, if there is one. An

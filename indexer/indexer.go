@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -34,6 +35,7 @@ type Stream interface {
 // Options of an Indexer.
 type Options struct {
 	History       time.Duration // how far back reads may go; at least a minute for cursors
+	HistoryBytes  int64         // room that history may take before the window is made shorter, down to a minute; 0: any
 	AcceptTrimmed bool          // build a new index of a stream that lost its first messages
 	BatchEvents   int           // the most events made durable together; 0: 1000
 	Logger        zerolog.Logger
@@ -63,7 +65,8 @@ type Indexer struct {
 	// quarantineLog drops lines past a hundred a second: a sender may be wrong in
 	// every message. The quarantine and its counter drop nothing.
 	quarantineLog zerolog.Logger
-	given         []given // what readers were given lately; owned by the goroutine that commits
+	given         []given      // what readers were given lately; owned by the goroutine that commits
+	window        atomic.Int64 // how far back reads may go now, a time.Duration
 	floorMoved    chan struct{}
 }
 
@@ -78,11 +81,13 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
-	return &Indexer{
+	x := &Indexer{
 		store: st, stream: s, opts: o, log: o.Logger,
 		quarantineLog: o.Logger.Sample(&zerolog.BurstSampler{Burst: 100, Period: time.Second}),
 		floorMoved:    make(chan struct{}, 1),
 	}
+	x.window.Store(int64(o.History))
+	return x
 }
 
 // Run applies events until the context ends, which is not an error, or until the
@@ -145,6 +150,7 @@ func (x *Indexer) follow(ctx context.Context) error {
 	g.Go(func() error { return x.apply(ctx, decoded, commits) })
 	g.Go(func() error { return x.commit(ctx, commits) })
 	g.Go(func() error { return x.tidy(ctx) })
+	g.Go(func() error { return x.reclaim(ctx) })
 	return g.Wait()
 }
 
@@ -179,7 +185,8 @@ func decode(m *stream.Message) item {
 	ev, err := events.Decode(m.Message)
 	it.event = ev
 	if err != nil && !errors.As(err, &it.err) {
-		it.err = &events.Rejection{Code: events.BadJSON, Problem: err.Error()}
+		// Decode gives no other errors. Were there one, its text might hold a secret.
+		it.err = &events.Rejection{Code: events.BadJSON, Problem: "not an event", Remedy: "send one JSON object in valid UTF-8"}
 	}
 	return it
 }

@@ -19,6 +19,8 @@ type Metrics struct {
 	parted      prometheus.Gauge
 	batches     prometheus.Histogram
 	batchTime   prometheus.Histogram
+	reclaims    prometheus.Counter
+	freed       prometheus.Counter
 }
 
 // NewMetrics makes the metrics, at zero.
@@ -47,6 +49,12 @@ func NewMetrics() *Metrics {
 		batchTime: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "assigndex_batch_seconds", Help: "Time to fold a batch and make it durable.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}),
+		reclaims: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "assigndex_index_reclaims_total", Help: "How often room below the history window was given back.",
+		}),
+		freed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "assigndex_index_reclaimed_bytes_total", Help: "Bytes on disk that were given back.",
+		}),
 	}
 }
 
@@ -55,7 +63,9 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 
 // Collect is part of prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{m.events, m.quarantines, m.erasures, m.partings, m.parted, m.batches, m.batchTime} {
+	for _, c := range []prometheus.Collector{
+		m.events, m.quarantines, m.erasures, m.partings, m.parted, m.batches, m.batchTime, m.reclaims, m.freed,
+	} {
 		c.Collect(ch)
 	}
 }
@@ -86,4 +96,9 @@ func (m *Metrics) erased(n int) { m.erasures.Add(float64(n)) }
 func (m *Metrics) committed(events int, took time.Duration) {
 	m.batches.Observe(float64(events))
 	m.batchTime.Observe(took.Seconds())
+}
+
+func (m *Metrics) reclaimed(bytes int64) {
+	m.reclaims.Inc()
+	m.freed.Add(float64(max(0, bytes))) // the index may have grown meanwhile
 }

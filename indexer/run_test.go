@@ -113,7 +113,7 @@ func TestQuarantine(t *testing.T) {
 	}
 	for i, m := range notEvents {
 		q := kept[uint64(2*i+1)]
-		if q.Code != m.code || q.Field != m.field || q.Reason == "" || q.Bytes != len(m.message.Data) || q.Time.IsZero() {
+		if q.Code != m.code || q.Field != m.field || q.Reason == "" || q.Remedy == "" || q.Bytes != len(m.message.Data) || q.Time.IsZero() {
 			t.Errorf("message %d is kept as %+v, want %s %s", i, q, m.code, m.field)
 		}
 	}
@@ -141,6 +141,20 @@ func TestQuarantine(t *testing.T) {
 	n.wait(s.publish(say(events.GroupDeleted, "[]")))
 	if got := n.quarantined(last + 1); len(got) != len(notEvents)+1 {
 		t.Errorf("after a restart and another one: %v", got)
+	}
+	// A drop takes it out, and leaves it as it was at the sequences before.
+	n.wait(s.publish(say(events.QuarantineDropped, `{"seq":3,"note":%q}`, secret), say(events.QuarantineDropped, `{"seq":3}`)))
+	if got := n.quarantined(last + 3); len(got) != len(notEvents) || slices.Contains(got, 3) || !slices.Contains(n.quarantined(last+1), 3) {
+		t.Errorf("after a drop: %v", got)
+	}
+	if got := n.counts("assigndex_events_applied_total"); got["changed,quarantine.dropped"] != 1 || got["unchanged,quarantine.dropped"] != 1 {
+		t.Errorf("counted %v", got)
+	}
+	if log := n.log.String(); strings.Count(log, "dropped from the quarantine") != 1 || strings.Contains(log, secret) {
+		t.Errorf("the log of a drop: %s", log)
+	}
+	if size, err := n.index.QuarantineSize(1000); size != len(notEvents) || err != nil {
+		t.Errorf("%d are in the quarantine, %v", size, err)
 	}
 }
 

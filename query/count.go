@@ -3,10 +3,6 @@ package query
 import (
 	"context"
 	"fmt"
-	"maps"
-	"net/url"
-	"slices"
-	"strconv"
 
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/indexer/rows"
@@ -19,45 +15,16 @@ const DefaultMaxCounted = 1_000_000
 // countChunk is how many rows are counted between looks at that bound.
 const countChunk = 10_000
 
-// parameterNames are those that ParseCount knows.
-const parameterNames = "usr_id, grp_id, ent_id, app_id, type, as_of and at_least"
-
 // ParseCount reads the part of a URL behind the question mark as a request to
 // Count. Every error is an *Error.
 func ParseCount(raw string) (Request, error) {
 	var r Request
-	params, err := url.ParseQuery(raw)
-	if err != nil {
-		return r, &Error{InvalidField, "", "the part behind the question mark is not percent-encoded"}
-	}
-	texts := map[string]*string{"usr_id": &r.UsrID, "grp_id": &r.GrpID, "ent_id": &r.EntID, "app_id": &r.AppID, "type": &r.Type}
-	for _, name := range slices.Sorted(maps.Keys(params)) {
-		text, known := texts[name]
-		if !known && name != "as_of" && name != "at_least" {
-			return r, &Error{UnknownField, ClipName(name), "no parameter has this name; there are " + parameterNames}
-		}
-		values := params[name]
-		if len(values) > 1 {
-			return r, invalidField(name, "must not be given twice")
-		}
-		if values[0] == "" {
-			return r, invalidField(name, "must not be empty; leave the parameter out to count every one")
-		}
-		if known {
-			*text = values[0]
-			continue
-		}
-		if name == "as_of" {
-			if r.AsOf, known = ParseAsOf(values[0]); !known {
-				return r, invalidField(name, asOfParameterRule)
-			}
-			continue
-		}
-		if r.AtLeast, err = strconv.ParseUint(values[0], 10, 64); err != nil {
-			return r, invalidField(name, integerRule)
-		}
-	}
-	return r, nil
+	var w When
+	err := ParseParameters(raw, []Parameter{
+		{"usr_id", &r.UsrID}, {"grp_id", &r.GrpID}, {"ent_id", &r.EntID}, {"app_id", &r.AppID}, {"type", &r.Type},
+	}, &w)
+	r.AsOf, r.AtLeast = w.AsOf, w.AtLeast
+	return r, err
 }
 
 // Count gives the number of selected assignments by level. What is asked about
@@ -101,7 +68,7 @@ func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector
 	var after *listing.Position
 	for left := l.opts.MaxCounted; ; {
 		limit := min(countChunk, left)
-		sel.Budget = limit
+		sel.Budget, sel.MaxPassed = limit, left
 		page, err := l.index.List(ctx, seq, sel, after, limit, func(f rows.Face) { counts[l.opts.Levels.Of(f)]++ })
 		if err != nil {
 			return counts, err
@@ -109,7 +76,7 @@ func (l *Lister) countRows(ctx context.Context, seq uint64, sel listing.Selector
 		if !page.More {
 			return counts, nil
 		}
-		if left -= page.Read; left <= 0 {
+		if left -= page.Read + page.Passed; left <= 0 {
 			return counts, &Error{TooManyRows, "", fmt.Sprintf(
 				"more than %d rows would have to be counted; ask about the present of the tenant, an application or an entitlement",
 				l.opts.MaxCounted)}

@@ -40,7 +40,12 @@ type cursor struct {
 // cursors of the seed begin.
 //
 //	1: the first
-const cursorVersion = 1
+//	2, 3: those of differences and of histories, see feedCursor
+const (
+	cursorVersion  = 1
+	diffVersion    = 2
+	historyVersion = 3
+)
 
 const (
 	checkBytes  = 8

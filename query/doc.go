@@ -8,6 +8,10 @@
 // meanwhile are neither skipped nor repeated. Nothing is kept between pages: a cursor holds all there is to know,
 // and any replica of the index can take it.
 //
+// What changed is asked for by position: Changes reads on from one, in the order of
+// the stream, and its page says where to go on. Diff and History read backwards from
+// a sequence, as far as the history window reaches, and have cursors as listings do.
+//
 // It refuses what could list more than was meant (an unknown, repeated, empty
 // or contradicting field), a cursor that is damaged, of another query or of
 // another tenant, and a sequence that cannot be read. Every refusal is an *Error

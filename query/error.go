@@ -24,12 +24,15 @@ const (
 	StreamChanged Code = "stream_changed"
 	// HistoryPruned is for a sequence below the history window.
 	HistoryPruned Code = "history_pruned"
+	// BeyondEnd is for a position in the order of changes that is above what is applied.
+	BeyondEnd Code = "beyond_end"
 	// NotReady is for any request before the index can answer one.
 	NotReady Code = "not_ready"
 	// NotReached is for a sequence that was not applied in the time that a request
 	// waits.
 	NotReached Code = "not_reached"
-	// TooManyRows is for a count that would read more rows than a request may.
+	// TooManyRows is for a count, or a page of another system, that would read more
+	// than a request may.
 	TooManyRows Code = "too_many_rows"
 )
 

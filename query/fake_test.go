@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/feed"
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
@@ -49,6 +50,7 @@ type fakeIndex struct {
 	corrupt bool                  // faces are not those of package rows
 	lists   int                   // calls of List
 	read    int                   // rows that they read
+	dead    []listing.Position    // of rows that are no more, in order
 
 	behind bool // SequenceAt waits in vain for what comes last
 
@@ -162,7 +164,26 @@ func (f *fakeIndex) List(ctx context.Context, seq uint64, sel listing.Selector, 
 	case ctx.Err() != nil:
 		return page, ctx.Err()
 	}
+	// pass goes over the rows that are no more up to a position, nil: to the end.
+	dead := f.dead
+	pass := func(to *listing.Position) (spent bool) {
+		for ; len(dead) > 0 && (to == nil || comparePositions(dead[0], *to) < 0); dead = dead[1:] {
+			if !sel.Contains(dead[0]) || after != nil && comparePositions(dead[0], *after) <= 0 {
+				continue
+			}
+			if page.Passed == sel.MaxPassed {
+				page.More, page.Spent = true, true
+				return true
+			}
+			page.Passed++
+			page.Last = dead[0]
+		}
+		return false
+	}
 	for _, r := range f.states[seq] {
+		if at := r.position(); pass(&at) {
+			return page, nil
+		}
 		if !sel.Contains(r.position()) || (sel.AppID != "" && sel.AppID != r.app) || sel.Tenant != fakeTenant {
 			continue
 		}
@@ -186,6 +207,7 @@ func (f *fakeIndex) List(ctx context.Context, seq uint64, sel listing.Selector, 
 			visit(r.face())
 		}
 	}
+	pass(nil)
 	return page, nil
 }
 
@@ -263,4 +285,17 @@ func (f *fakeIndex) Assignments(context.Context, uint64, listing.Selector, *list
 // Lookup is part of Index, as Assignments.
 func (f *fakeIndex) Lookup(uint64, string, listing.Position, func(*listing.Assignment) error) (bool, error) {
 	panic("no test here looks an assignment up")
+}
+
+// The feed is tested on a real index too.
+func (f *fakeIndex) Changes(context.Context, listing.Selector, feed.Place, uint64, int, int, func(*feed.Change) error) (feed.Page, error) {
+	panic("no test here reads changes")
+}
+
+func (f *fakeIndex) Diff(context.Context, listing.Selector, uint64, feed.Place, uint64, int, int, func(*feed.Change) error) (feed.Page, error) {
+	panic("no test here compares states")
+}
+
+func (f *fakeIndex) History(context.Context, listing.Selector, listing.Position, uint64, int, func(*feed.Version) error) (bool, error) {
+	panic("no test here reads a history")
 }

@@ -39,6 +39,7 @@ type Index interface {
 	// sequence, which it returns. It reports false for a selection that no counter
 	// is kept of.
 	Counts(sel listing.Selector) (counts rows.Counts, seq uint64, ok bool, err error)
+	Feed
 }
 
 // Lag says how far the index is behind its stream.

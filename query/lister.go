@@ -27,14 +27,18 @@ type Options struct {
 	// Budget is how many rows a page reads to find those with the scores that are
 	// asked for; 0: listing.DefaultBudget.
 	Budget int
-	// MaxCounted is how many rows one request counts where there is no counter; 0:
-	// DefaultMaxCounted.
+	// MaxPassed is how many stored versions that give no row (deleted ones, above all)
+	// a page passes over; 0: listing.DefaultMaxPassed.
+	MaxPassed int
+	// MaxCounted is how many rows one request counts where there is no counter, and
+	// passes over, being deleted; 0: DefaultMaxCounted.
 	MaxCounted int
 }
 
 // NewLister makes a lister.
 func NewLister(index Index, o Options) *Lister {
 	o.Budget = cmp.Or(o.Budget, listing.DefaultBudget)
+	o.MaxPassed = cmp.Or(o.MaxPassed, listing.DefaultMaxPassed)
 	o.MaxCounted = cmp.Or(o.MaxCounted, DefaultMaxCounted)
 	return &Lister{index: index, opts: o}
 }
@@ -69,11 +73,8 @@ func (l *Lister) still(page Page) (now Page, err error) {
 // an error has its Seq and Stream.
 func (l *Lister) Page(ctx context.Context, tenant string, req *Request, visit func(rows.Face)) (Page, error) {
 	page := l.Place()
-	if page.Stream == "" {
-		return page, &Error{NotReady, "", "the index is not connected to its stream yet"}
-	}
-	if req.Stream != "" && req.Stream != page.Stream {
-		return page, otherStream("the request is for another incarnation of the stream")
+	if err := page.of(req.Stream); err != nil {
+		return page, err
 	}
 	sel, err := req.selector(tenant, l.opts.Levels)
 	if err != nil {

@@ -40,17 +40,16 @@ var strict = json.JoinOptions(json.RejectUnknownMembers(true), json.MatchCaseIns
 // ParseRequest reads the body of a request. An empty one asks for everything.
 // Every error is an *Error.
 func ParseRequest(data []byte, maxPageSize int) (Request, error) {
-	var r Request
-	if len(data) == 0 {
-		return r, nil
-	}
-	if jsontext.Value(data).Kind() != '{' {
-		return r, &Error{InvalidJSON, "", "send one JSON object, or nothing"}
-	}
 	var b body
-	if err := json.Unmarshal(data, &b, strict); err != nil {
-		return r, jsonError(err, data)
+	if err := ParseObject(data, &b, fieldNames); err != nil {
+		return Request{}, err
 	}
+	return b.request(maxPageSize)
+}
+
+// request checks each field by itself.
+func (b *body) request(maxPageSize int) (Request, error) {
+	var r Request
 	for _, f := range [...]struct {
 		name string
 		from *string
@@ -82,7 +81,23 @@ func ParseRequest(data []byte, maxPageSize int) (Request, error) {
 	if r.Include, err = parseInclude(b.Include); err != nil {
 		return r, err
 	}
-	return r, r.parseScores(&b)
+	return r, r.parseScores(b)
+}
+
+// ParseObject reads the body of a query into a struct whose fields are pointers to
+// texts or raw values. An empty body leaves it as it is. Names tells what fields
+// there are. Every error is an *Error.
+func ParseObject(data []byte, into any, names string) error {
+	if len(data) == 0 {
+		return nil
+	}
+	if jsontext.Value(data).Kind() != '{' {
+		return &Error{InvalidJSON, "", "send one JSON object, or nothing"}
+	}
+	if err := json.Unmarshal(data, into, strict); err != nil {
+		return jsonError(err, data, names)
+	}
+	return nil
 }
 
 func emptyField(name string) *Error {
@@ -115,11 +130,11 @@ func absent(v jsontext.Value) bool { return len(v) == 0 || v.Kind() == 'n' }
 
 // jsonError turns the library's error into ours. Its text repeats what was sent
 // and is not passed on.
-func jsonError(err error, data []byte) *Error {
+func jsonError(err error, data []byte, names string) *Error {
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok && semantic.JSONPointer != "" {
 		field := ClipName(semantic.JSONPointer.LastToken())
 		if errors.Is(semantic.Err, json.ErrUnknownName) {
-			return &Error{UnknownField, field, "no field has this name; there are " + fieldNames}
+			return &Error{UnknownField, field, "no field has this name; there are " + names}
 		}
 		return invalidField(field, "must be a string")
 	}

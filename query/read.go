@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/indexer/rows"
@@ -20,14 +21,14 @@ const (
 	detailedRows = 32
 )
 
-// read visits at most limit rows after a position and gives the position of the
-// last one that was read, or nil when there are no more behind it. A test of
-// scores ends the page when the budget of rows is spent.
+// read visits at most limit rows after a position and gives the position to go on
+// from, or nil when there are no more rows behind it. The budgets of rows that a
+// test of scores drops, and of deleted ones, end the page early.
 func (l *Lister) read(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position,
 	limit int, visit func(rows.Face),
 ) (*listing.Position, error) {
 	c := chunk{visit: visit, first: true}
-	sel.Budget = l.opts.Budget
+	sel.Budget, sel.MaxPassed = l.opts.Budget, l.opts.MaxPassed
 	for room := maxPageBytes; ; {
 		c.rows, c.room, c.full = 0, room, false
 		page, err := l.index.List(ctx, seq, sel, after, min(limit, rowsAtATime(sel)), c.row)
@@ -42,7 +43,8 @@ func (l *Lister) read(ctx context.Context, seq uint64, sel listing.Selector, aft
 				return after, nil // the chunk before was the end of it
 			}
 			// Only the end of a listing names its position: end it at the row that still fitted.
-			sel.Include = 0 // its details were told
+			sel.Include = 0             // its details were told
+			sel.MaxPassed = math.MaxInt // the rows up to it must be reached
 			page, err = l.index.List(ctx, seq, sel, after, c.rows, func(rows.Face) {})
 			return &page.Last, err
 		}
@@ -51,7 +53,8 @@ func (l *Lister) read(ctx context.Context, seq uint64, sel listing.Selector, aft
 		}
 		limit -= page.Rows
 		sel.Budget -= page.Read
-		if limit == 0 || (sel.Scores != nil && sel.Budget <= 0) {
+		sel.MaxPassed -= page.Passed
+		if limit == 0 || sel.MaxPassed <= 0 || (sel.Scores != nil && sel.Budget <= 0) {
 			return &page.Last, nil
 		}
 		room = c.room

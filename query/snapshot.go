@@ -19,17 +19,26 @@ type When struct {
 // Every error that is the caller's is an *Error.
 func (l *Lister) Snapshot(ctx context.Context, w When) (Page, error) {
 	page := l.Place()
-	if page.Stream == "" {
-		return page, &Error{NotReady, "", "the index is not connected to its stream yet"}
-	}
-	if w.Stream != "" && w.Stream != page.Stream {
-		return page, otherStream("the request is for another incarnation of the stream")
+	if err := page.of(w.Stream); err != nil {
+		return page, err
 	}
 	seq, err := l.reach(ctx, &page, w.AtLeast, w.AsOf)
 	if err == nil {
 		page.Seq = seq
 	}
 	return page, err
+}
+
+// of checks that the place is in a stream, and in the one that is meant.
+func (p Page) of(stream string) error {
+	switch {
+	case p.Stream == "":
+		return &Error{NotReady, "", "the index is not connected to its stream yet"}
+	case stream != "" && stream != p.Stream:
+		return otherStream("the request is for another incarnation of the stream")
+	default:
+		return nil
+	}
 }
 
 // Skip passes over at most limit assignments after a position and tells how far

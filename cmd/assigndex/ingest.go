@@ -28,21 +28,26 @@ func newIngestPublisher(nc *nats.Conn, stream string) *ingestPublisher {
 
 // Publish is part of httpapi.Publisher.
 func (p *ingestPublisher) Publish(ctx context.Context, tenant string, records []ingest.Record) (last uint64, acknowledged int, err error) {
-	pub, err := p.of(ctx, tenant)
-	if err != nil {
-		return 0, 0, err
-	}
 	msgs := make([]publisher.Message, len(records))
 	for i, r := range records {
 		if msgs[i], err = publisher.NewRecord(r.Type, r.Data); err != nil {
 			return 0, 0, err
 		}
 	}
+	ack, err := p.publish(ctx, tenant, msgs)
+	return ack.LastSeq, ack.Count, err
+}
+
+func (p *ingestPublisher) publish(ctx context.Context, tenant string, msgs []publisher.Message) (publisher.Ack, error) {
+	pub, err := p.of(ctx, tenant)
+	if err != nil {
+		return publisher.Ack{}, err
+	}
 	ack, err := pub.Publish(ctx, msgs...)
 	if errors.Is(err, publisher.ErrStreamReplaced) {
 		p.forget(tenant, pub)
 	}
-	return ack.LastSeq, ack.Count, err
+	return ack, err
 }
 
 // forget drops a publisher that will never publish again: it is bound to a stream

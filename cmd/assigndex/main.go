@@ -85,7 +85,8 @@ func (p *program) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{config.FlagError(cmd.Flags(), err)}
 	})
-	root.AddCommand(p.serveCommand(), p.demoCommand(), p.publishCommand(), p.keyCommand(), p.queryCommand(), p.versionCommand())
+	root.AddCommand(p.serveCommand(), p.demoCommand(), p.publishCommand(), p.keyCommand(), p.queryCommand(), p.watchCommand(),
+		p.quarantineCommand(), p.versionCommand())
 	return root
 }
 

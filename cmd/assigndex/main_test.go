@@ -82,10 +82,16 @@ func startNode(t *testing.T, dir string) *running {
 // startChanged is startNode with a change to the node before it runs.
 func startChanged(t *testing.T, dir string, change func(*node)) *running {
 	t.Helper()
+	return startLogging(t, dir, zerolog.Nop(), change)
+}
+
+// startLogging is startChanged with a log.
+func startLogging(t *testing.T, dir string, log zerolog.Logger, change func(*node)) *running {
+	t.Helper()
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen = dir, "127.0.0.1:0", "127.0.0.1:0"
 	ctx, stop := context.WithCancel(context.Background())
-	n, err := openNode(ctx, cfg, zerolog.Nop())
+	n, err := openNode(ctx, cfg, log)
 	if err != nil {
 		stop()
 		t.Fatal(err)
@@ -154,6 +160,8 @@ func TestUsageErrors(t *testing.T) {
 		{"publish --tenant a.b", "--tenant"},
 		{"publish --type user.made", "--type"},
 		{"query --output xml", "--output"},
+		{"watch --output xml", "--output"},
+		{"watch --since yesterday", "--since"},
 		{"key", "create, list or revoke"},
 		{"key create", "name"},
 		{"key create --name x --role root", "--role"},
@@ -169,7 +177,7 @@ func TestUsageErrors(t *testing.T) {
 
 func TestVersionNamesFormats(t *testing.T) {
 	code, out, _ := runProgram(t, "", nil, "version")
-	if code != exitDone || !strings.Contains(out, "format 2") || !strings.Contains(out, "fold 1") {
+	if code != exitDone || !strings.Contains(out, "format 2") || !strings.Contains(out, "fold 2") {
 		t.Errorf("code %d, %q", code, out)
 	}
 }

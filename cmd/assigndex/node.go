@@ -24,6 +24,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
 	"github.com/assigndex/assigndex/indexer/stream/keybucket"
 	"github.com/assigndex/assigndex/query"
+	"github.com/assigndex/assigndex/query/admission"
 	"github.com/assigndex/assigndex/query/apikey"
 	"github.com/assigndex/assigndex/query/bearer"
 	"github.com/assigndex/assigndex/query/httpapi"
@@ -88,7 +89,7 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 func (n *node) assemble(reader *stream.Reader) (err error) {
 	metrics := indexer.NewMetrics()
 	n.indexer = indexer.New(n.store, reader, indexer.Options{
-		History: n.cfg.HistoryWindow(), AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
+		History: n.cfg.HistoryWindow(), HistoryBytes: n.cfg.HistoryMaxBytes, AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
 	})
 	n.index = indexer.NewIndex(n.store, reader)
 	lag := func(now time.Time) query.Lag {
@@ -98,7 +99,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics,
-		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes},
+		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes, Quarantine: n.index.QuarantineSize},
 	)
 	auth := []httpapi.Authenticator{httpapi.Keys{Set: n.known, Lookup: httpapi.NewKeyLookup(n.keys, n.log)}}
 	if t := n.cfg.Token; t.On() {
@@ -114,8 +115,9 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	}
 	n.api, err = httpapi.New(httpapi.Options{
 		Index: n.index, Lag: lag, Auth: auth, Publisher: n.ingest, Presence: n.index, Levels: n.levels(),
+		Quarantine: n.index, Settler: settler{reader: reader, publisher: n.ingest},
 		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
-		Troubles: n.troubles,
+		Troubles: n.troubles, Limits: n.limits(),
 	})
 	return err
 }
@@ -126,6 +128,14 @@ func (n *node) replicas() int {
 		return 1
 	}
 	return n.cfg.StreamReplicas
+}
+
+func (n *node) limits() httpapi.Limits {
+	l := n.cfg.Limits
+	return httpapi.Limits{
+		Reads: l.Reads, Ingests: l.Ingests,
+		Caller: admission.Limits{PerSecond: l.CallerPerSecond, Burst: l.CallerBurst, AtOnce: l.CallerAtOnce},
+	}
 }
 
 func (n *node) levels() *rows.Thresholds {

@@ -54,10 +54,28 @@ var sections = []section{
 		pkg: "./indexer/store", pattern: "^BenchmarkPage", time: "500ms", rows: "300000",
 	},
 	{
+		title: "Deleted rows",
+		text: "A first page of 20 with half a million deleted rows in front of it: as a request reads it, which ends at its budget " +
+			"with a cursor, and without a budget. Aim: a request within 20 ms.",
+		pkg: "./indexer/store", pattern: "^BenchmarkDeletedRows$", time: "1s", rows: "500000",
+	},
+	{
+		title: "Space",
+		text: "Giving room back while the index is read and written: nine of ten assignments were revoked and the history window " +
+			"has passed. MB-slim is an index that never held them. What is written meanwhile comes on top. Aim: within 2× of it.",
+		pkg: "./indexer/store", pattern: "^BenchmarkReclaim$", time: "1x", rows: "300000",
+	},
+	{
 		title: "A page over HTTP",
 		text: "Requests on loopback, with keep-alive: the API, and a handler that sends the same bytes with no work behind it. " +
 			"Aim: a page of 20 at 60% of that handler's rate or more.",
 		pkg: "./query/httpapi", pattern: "^BenchmarkPage", time: "2s",
+	},
+	{
+		title: "A listing of Semaphor",
+		text: "A project of a million rows in one answer, streamed on loopback to a client that checks it, within a memory setting of " +
+			"384 MiB: kept is the memory that grew with the answer, process all that the setting counts, the store's caches included.",
+		pkg: "./query/httpapi", pattern: "^BenchmarkSemaphor$", time: "1x", rows: "1000000",
 	},
 	{
 		title: "A batch, folded and written",
@@ -69,6 +87,19 @@ var sections = []section{
 		text: "100,000 assignments through the commands and over HTTP, each to acknowledged and to applied, with the index " +
 			"running in the same process.",
 		pkg: "./cmd/assigndex", pattern: "^BenchmarkPublish$", time: "1x",
+	},
+	{
+		title: "Freshness",
+		text: "Milliseconds from the acknowledgement of an event to the answer over HTTP that shows it (`at_least`): while nothing " +
+			"else goes on, and while another publisher sends half of the highest rate that the same server just reached. Aim at " +
+			"half load: p50 of at most 5, p99 of at most 25.",
+		pkg: "./cmd/assigndex", pattern: "^BenchmarkFreshness$", time: "3x",
+	},
+	{
+		title: "An older sequence",
+		text: "A page at the last sequence, and the same page at a sequence before half of all rows were changed, an eighth " +
+			"revoked and an eighth added. Aim: the older one within 2× of the same page now.",
+		pkg: "./indexer/store", pattern: "^BenchmarkThen$", time: "500ms", rows: "300000",
 	},
 	{
 		title: "Publishing",

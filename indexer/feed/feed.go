@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/assigndex/assigndex/indexer/keys"
@@ -52,6 +53,10 @@ type Row struct {
 // Told gives the row as a listing tells it, with what the selector includes.
 func (r *Row) Told() (rows.Face, error) { return listing.Told(r.src, r.sel, r.at, r.Row) }
 
+// ErrEnough is what visit returns to end a page before the change that it was
+// given. It is not an error of the page, whose Next is that change.
+var ErrEnough = errors.New("the page is full")
+
 // Page says how far a read of the log came.
 type Page struct {
 	Next Place // where to go on
@@ -100,11 +105,24 @@ func read(
 	}
 	defer log.Close()
 	r := &reader{open: open, sel: sel}
-	defer r.close()
+	page, err := r.read(ctx, log, from, upto, limit, budget, take)
+	if closeErr := r.close(); err == nil {
+		err = closeErr
+	}
+	return page, err
+}
+
+func (r *reader) read(
+	ctx context.Context, log Snapshot, from Place, upto uint64, limit, budget int,
+	take func(r *reader, l keys.Logged, c *Change) (bool, error),
+) (Page, error) {
 	for {
 		// One more than are taken: whether a change is the last of its sequence is
 		// known by the next one.
-		entries, err := logged(log, sel.Tenant, from, upto, min(batch, budget)+1)
+		entries, err := logged(log, r.sel.Tenant, from, upto, min(batch, budget)+1)
+		if err == nil {
+			err = r.reach(from)
+		}
 		if err != nil {
 			return Page{}, err
 		}
@@ -114,21 +132,25 @@ func read(
 				break
 			}
 			if limit == 0 {
-				return Page{Next: from, More: true}, log.Check()
+				return Page{Next: from, More: true}, nil
 			}
 			if err := ctx.Err(); err != nil {
 				return Page{}, err
 			}
+			before := from
 			from = Place{Seq: e.place.Seq, N: e.place.N + 1}
 			if i+1 == len(entries) || entries[i+1].place.Seq != e.place.Seq {
 				from = After(e.place.Seq)
 			}
 			budget--
 			at := listing.Position{Assignee: e.Assignee, EntID: e.EntID}
-			if !sel.Contains(at) {
+			if !r.sel.Contains(at) {
 				continue
 			}
 			took, err := take(r, e.Logged, &Change{Seq: e.place.Seq, Nano: e.Nano, Next: from, Identity: at})
+			if errors.Is(err, ErrEnough) {
+				return Page{Next: before, More: true}, nil
+			}
 			if err != nil {
 				return Page{}, err
 			}
@@ -137,10 +159,10 @@ func read(
 			}
 		}
 		if all {
-			return Page{Next: After(upto)}, log.Check()
+			return Page{Next: After(upto)}, nil
 		}
 		if budget <= 0 {
-			return Page{Next: from, More: true}, log.Check()
+			return Page{Next: from, More: true}, nil
 		}
 	}
 }
@@ -148,7 +170,10 @@ func read(
 // logged gives at most limit entries of the log from a place on.
 func logged(log Snapshot, tenant string, from Place, upto uint64, limit int) (entries []entry, err error) {
 	var parseErr error
-	err = log.Range(keys.Prefix(nil, keys.ChangeTag, tenant), keys.ChangeOf(tenant, from), func(key, value []byte) bool {
+	err = log.Walk(keys.Prefix(nil, keys.ChangeTag, tenant), keys.ChangeOf(tenant, from), func(key, value []byte, _ int) bool {
+		if value == nil {
+			return true
+		}
 		var e entry
 		if _, e.place, parseErr = keys.ParseChange(key); parseErr != nil || e.place.Seq > upto {
 			return false
@@ -173,12 +198,26 @@ type reader struct {
 	before, at Snapshot
 }
 
-func (r *reader) close() {
+// reach returns listing.ErrPruned when the floor has passed a place: what was read
+// of the log from there on may lack changes, which are removed up to the floor.
+func (r *reader) reach(from Place) error {
+	src, err := r.open(from.Seq - 1)
+	if err == nil {
+		src.Close()
+	}
+	return err
+}
+
+// close releases the index. It returns listing.ErrPruned when the floor has passed
+// it, so that the rows that were read may not be right.
+func (r *reader) close() (err error) {
 	if r.at != nil {
+		err = r.before.Check()
 		r.at.Close()
 		r.before.Close()
 		r.at, r.before = nil, nil
 	}
+	return err
 }
 
 // move opens the index around the event of a sequence.
@@ -186,7 +225,9 @@ func (r *reader) move(seq uint64) (err error) {
 	if r.at != nil && r.seq == seq {
 		return nil
 	}
-	r.close()
+	if err := r.close(); err != nil {
+		return err
+	}
 	before, err := r.open(seq - 1)
 	if err != nil {
 		return err

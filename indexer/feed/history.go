@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/assigndex/assigndex/indexer/keys"
@@ -20,10 +21,12 @@ type Version struct {
 // History visits at most limit versions of the assignment that the selector
 // includes details of, from the sequence upto back to the floor, the newest first.
 // The last one is what it was at the floor, if it was there, with the sequence and
-// time of the event that made it so. It reports whether there are more versions;
+// time of the event that made it so. floor gives where that is, and may move while
+// this reads. It reports whether there are more versions;
 // they are those up to one less than the last sequence that was visited.
 func History(
-	ctx context.Context, open Open, sel listing.Selector, at listing.Position, upto uint64, limit int, visit func(*Version) error,
+	ctx context.Context, open Open, floor func() uint64, sel listing.Selector, at listing.Position, upto uint64, limit int,
+	visit func(*Version) error,
 ) (more bool, err error) {
 	src, err := open(upto)
 	if err != nil {
@@ -41,9 +44,10 @@ func History(
 			return false
 		}
 		limit--
-		var told Version
-		if told, visitErr = v.told(open, src, sel, at); visitErr == nil {
-			visitErr = visit(&told)
+		if v.row == nil {
+			visitErr = v.revoked(open, src, sel.Tenant, visit)
+		} else {
+			visitErr = v.upserted(open, floor, sel, at, visit)
 		}
 		return visitErr == nil
 	})
@@ -62,21 +66,43 @@ type version struct {
 	row *rows.Row // nil: revoked
 }
 
-// told gives the version with the time of its event, which a row knows and the log
-// knows of a revocation. Details are those at the version's sequence, or at the
-// floor when that is above it.
-func (v version) told(open Open, src Snapshot, sel listing.Selector, at listing.Position) (Version, error) {
-	if v.row != nil {
-		return Version{Seq: v.seq, Nano: v.row.Updated.Nano, Row: &Row{Row: *v.row, src: src, sel: sel, at: at}}, nil
+// upserted visits a row, which knows its time. Details are those at the version's
+// sequence, or at the floor when that is above it.
+func (v version) upserted(
+	open Open, floor func() uint64, sel listing.Selector, at listing.Position, visit func(*Version) error,
+) error {
+	lowest := floor()
+	src, err := open(max(v.seq, lowest))
+	for errors.Is(err, listing.ErrPruned) && floor() > lowest { // it has moved meanwhile
+		lowest = floor()
+		src, err = open(max(v.seq, lowest))
 	}
-	entries, err := logged(src, sel.Tenant, Place{Seq: v.seq}, v.seq, 1)
 	if err != nil {
-		return Version{}, err
+		return err
+	}
+	defer src.Close()
+	err = visit(&Version{Seq: v.seq, Nano: v.row.Updated.Nano, Row: &Row{Row: *v.row, src: src, sel: sel, at: at}})
+	if err != nil || sel.Include == 0 {
+		return err
+	}
+	return src.Check()
+}
+
+// revoked visits a revocation, the time of which only the log knows.
+func (v version) revoked(open Open, src Snapshot, tenant string, visit func(*Version) error) error {
+	entries, err := logged(src, tenant, Place{Seq: v.seq}, v.seq, 1)
+	if err != nil {
+		return err
 	}
 	if len(entries) == 0 {
-		return Version{}, fmt.Errorf("sequence %d revoked an assignment and is not in the change log: %w", v.seq, rows.ErrCorrupt)
+		before, err := open(v.seq - 1)
+		if err != nil {
+			return err // the floor has passed it, and the log was removed
+		}
+		before.Close()
+		return fmt.Errorf("sequence %d revoked an assignment and is not in the change log: %w", v.seq, rows.ErrCorrupt)
 	}
-	return Version{Seq: v.seq, Nano: entries[0].Nano}, nil
+	return visit(&Version{Seq: v.seq, Nano: entries[0].Nano})
 }
 
 // eachVersion visits the changes of one assignment, the newest first. Undoing after

@@ -5,8 +5,8 @@
 // splits, restarts and redeliveries.
 //
 // It owns the rules: revisions, conditions, where an assignment's application
-// comes from, which rows follow a moved or deleted entity, and which parameter
-// values may be kept.
+// comes from, which rows follow a moved or deleted entity, which parameter values
+// may be kept, and who may drop what from the quarantine.
 //
 // It refuses to judge input (events.Decode did that), to know how state is
 // stored, and to write anything when nothing changes. Within one event no key

@@ -14,7 +14,8 @@ import (
 // a line here.
 //
 //	1: the first
-//	2: entitlements can be found by their attributes; every change is logged
+//	2: entitlements can be found by their attributes; every change is logged;
+//	   messages in the quarantine can be dropped
 const Version = 2
 
 // State is the index just before the event.
@@ -57,6 +58,9 @@ func (o Outcome) String() string { return [...]string{"changed", "unchanged", "o
 // a stored value is corrupt; it is never the event's fault.
 func Apply(ev *events.Event, at rows.Moment, state State, w Writer) (Outcome, error) {
 	f := folding{ev: ev, at: at, state: state, w: w}
+	if ev.Drop != nil {
+		return f.drop()
+	}
 	subject := subjectOf(ev)
 	if ev.Revision != nil {
 		last, err := f.state.Get(subject.guard)
@@ -121,7 +125,12 @@ type subject struct {
 }
 
 // RecordKey is the key of the record that an event is about.
-func RecordKey(ev *events.Event) []byte { return subjectOf(ev).key }
+func RecordKey(ev *events.Event) []byte {
+	if ev.Drop != nil {
+		return keys.Quarantine(ev.Drop.Seq)
+	}
+	return subjectOf(ev).key
+}
 
 func subjectOf(ev *events.Event) subject {
 	tenant := ev.Tenant

@@ -23,15 +23,19 @@
 //	'm'  meta                   name                              m watermark        see store        constant
 //	                            "timeline/" and a sequence        m timeline/ 00…07  store.Rung       constant
 //
-// Writers: the fold writes a, e, p, q, n, x and g; the indexer writes z; the store
-// writes c, k and m. Readers: the fold reads a, e, p, n and g; listings read a, e,
-// p, q, n and x; the change feed reads c and a; statistics read k; operators read z.
+// Writers: the fold writes a, e, p, q, n, x and g, and removes from z what an event
+// drops; the indexer writes z; the store writes c, k and m. Readers: the fold reads
+// a, e, p, n, g and z; listings read a, e, p, q, n and x; the change feed reads c and
+// a; statistics read k; operators read z.
 //
 // The change log names what changed and nothing more: the row before and after is
 // what family a holds at the sequences before and at the change, inside the window
 // that the log is kept for.
 //
-// Keys at the constant timestamp are rewritten in place and have no snapshots.
+// Keys at the constant timestamp are rewritten in place and have no snapshots. At
+// that timestamp the store also writes tombstones under keys of this table with
+// bytes behind them, which are nobody's (see the order law), to have Badger compact
+// their ranges: store.Reclaim.
 //
 // The first four say the same four times: every combination of filters is one
 // contiguous range of one family, and in each range rows of a kind come in

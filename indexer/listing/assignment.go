@@ -56,6 +56,10 @@ func (a *Assignment) Application() (*events.Application, error) {
 	return entityAs[events.Application](a.d, keys.ClassApplication, a.AppID)
 }
 
+// Resolved gives the size of the entities that the call read so far, in bytes of
+// their records. It keeps those: who lists without an end ends calls by it.
+func (a *Assignment) Resolved() int { return a.d.resolved }
+
 // ListAssignments is List with whole assignments. An error of visit ends it and is
 // returned.
 func ListAssignments(ctx context.Context, src DetailSource, sel Selector, after *Position, limit int, visit func(*Assignment) error) (Page, error) {

@@ -5,7 +5,8 @@
 // selector. For every combination of user or group, entitlement and application
 // each kind is one contiguous range of one key family, so no row is read that is
 // not returned; the exceptions are the row after the last, which tells that there
-// are more, and rows that a test of scores drops, whose number a budget bounds.
+// are more, rows that a test of scores drops, and keys that have no row at the
+// sequence, deleted ones for the most part. Budgets bound the latter two.
 //
 // It refuses to know where the bytes come from (Source), and the form of
 // requests and cursors, which is the query side's business.

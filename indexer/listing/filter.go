@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -24,12 +25,15 @@ type EntFilter struct {
 	Category    string
 	AppID       string // the entitlement's application, which is not always the assignment's
 	ExtRef      string
+
+	// DefaultSubType is what an entitlement without a SubType counts as; empty: none.
+	DefaultSubType string
 }
 
 // picks reports whether a known entitlement meets the filter.
 func (f *EntFilter) picks(e *events.Entitlement) bool {
 	for _, c := range [...][2]string{
-		{f.Name, e.EntName}, {f.Description, e.Description}, {f.Type, e.EntType}, {f.SubType, e.SubType},
+		{f.Name, e.EntName}, {f.Description, e.Description}, {f.Type, e.EntType}, {f.SubType, cmp.Or(e.SubType, f.DefaultSubType)},
 		{f.Category, e.Category}, {f.AppID, e.AppID}, {f.ExtRef, e.ExtRef},
 	} {
 		if c[0] != "" && c[0] != c[1] {
@@ -52,7 +56,7 @@ type join struct {
 	filter *EntFilter
 	only   string // the one entitlement that is selected; empty: any
 	sets   []idSet
-	spend  func() bool // before each read; false: no more may be read
+	lister *lister // whose budgets the join spends
 }
 
 // idSet is a range of keys that end with the id of an entitlement, in order.
@@ -62,7 +66,7 @@ type idSet struct {
 }
 
 func (l *lister) join(src Source, sel Selector, kind events.Kind) *join {
-	j := &join{src: src, tenant: sel.Tenant, filter: sel.Entitlements, only: sel.EntID, spend: l.spend}
+	j := &join{src: src, tenant: sel.Tenant, filter: sel.Entitlements, only: sel.EntID, lister: l}
 	for _, v := range j.filter.attributes() {
 		if v.Value != "" {
 			j.sets = append(j.sets, idSet{keys.AttributePrefix(sel.Tenant, v.Attribute, v.Value), func(key []byte) (string, error) {
@@ -97,7 +101,7 @@ func (j *join) next(from string) (entID string, found bool, err error) {
 		candidate := max(from, j.only)
 		for agreed := 0; agreed < len(j.sets); {
 			set := j.sets[agreed]
-			if !j.spend() {
+			if !j.lister.spend() {
 				return candidate, false, nil
 			}
 			id, ok, err := j.seek(set, candidate)
@@ -105,7 +109,7 @@ func (j *join) next(from string) (entID string, found bool, err error) {
 			case err != nil:
 				return "", false, err
 			case !ok:
-				return "", false, nil
+				return id, false, nil
 			case id == candidate:
 				agreed++
 			default:
@@ -115,7 +119,7 @@ func (j *join) next(from string) (entID string, found bool, err error) {
 		if j.only != "" && candidate != j.only {
 			return "", false, nil
 		}
-		if !j.spend() {
+		if !j.lister.spend() {
 			return candidate, false, nil
 		}
 		value, err := j.src.Get(keys.Entity(j.tenant, keys.ClassEntitlement, candidate))
@@ -145,20 +149,46 @@ func (j *join) picked(value []byte) (bool, error) {
 	return j.filter.picks(&e), nil
 }
 
-// seek gives the first id in a set that is not below from.
+// spend takes one read from the budget. It reports false when a budget is used up,
+// or the context has ended.
+func (l *lister) spend() bool {
+	if !l.look(0) {
+		return false
+	}
+	if l.page.Read == l.budget || l.page.Passed >= l.maxPassed {
+		l.page.More, l.page.Spent = true, true
+		return false
+	}
+	l.page.Read++
+	return true
+}
+
+// seek gives the first id in a set that is not below from. It reports false
+// without an id when there is none, and with the one it came to when it may pass
+// over no more entries that have been deleted.
 func (j *join) seek(set idSet, from string) (entID string, found bool, err error) {
 	start := set.prefix
 	if from != "" {
 		start = keys.Append(set.prefix[:len(set.prefix):len(set.prefix)], from)
 	}
 	var parseErr error
-	err = j.src.Range(set.prefix, start, func(key, _ []byte) bool {
+	l := j.lister
+	err = j.src.Walk(set.prefix, start, func(key, value []byte, passed int) bool {
+		l.page.Passed += passed
+		switch found = value != nil; {
+		case !l.look(passed):
+			return false
+		case found:
+		case l.page.Passed < l.maxPassed:
+			return true
+		default:
+			l.page.More, l.page.Spent = true, true
+		}
 		entID, parseErr = set.parse(key)
-		found = true
 		return false
 	})
 	if err == nil {
-		err = parseErr
+		err = cmp.Or(parseErr, l.err)
 	}
 	return entID, found, err
 }
@@ -177,7 +207,9 @@ func (l *lister) filtered(src Source, sel Selector, kind events.Kind, after *Pos
 			return err
 		}
 		if !found {
-			l.page.Last = beforeRowsOf(kind, entID) // of use when the budget was spent
+			if l.page.Spent {
+				l.last, l.page.Last = nil, beforeRowsOf(kind, entID)
+			}
 			return l.err
 		}
 		if after != nil && after.EntID != entID {
@@ -185,13 +217,13 @@ func (l *lister) filtered(src Source, sel Selector, kind events.Kind, after *Pos
 		}
 		one := sel
 		one.EntID = entID
-		read := l.page.Read
+		read, passed := l.page.Read, l.page.Passed
 		if err := l.scan(src, one, kind, after); err != nil {
 			return err
 		}
 		if l.page.More {
-			if l.page.Read == read { // the join had left nothing to read rows with
-				l.page.Last = beforeRowsOf(kind, entID)
+			if l.page.Read == read && l.page.Passed == passed { // the join had left nothing to read rows with
+				l.last, l.page.Last = nil, beforeRowsOf(kind, entID)
 				if after != nil {
 					l.page.Last = *after
 				}

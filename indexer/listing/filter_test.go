@@ -27,7 +27,7 @@ func (m *memory) entitle(t *testing.T, tenant string, e events.Entitlement) {
 	m.pairs = append(m.pairs, pair{keys.Entity(tenant, keys.ClassEntitlement, e.EntID), entity.Encode()})
 	for _, v := range keys.AttributesOf(&e) {
 		if v.Value != "" {
-			m.pairs = append(m.pairs, pair{keys.AttributeOf(tenant, v.Attribute, v.Value, e.EntID), nil})
+			m.pairs = append(m.pairs, pair{keys.AttributeOf(tenant, v.Attribute, v.Value, e.EntID), []byte{}})
 		}
 	}
 	slices.SortFunc(m.pairs, func(a, b pair) int { return bytes.Compare(a.key, b.key) })

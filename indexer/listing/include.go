@@ -87,6 +87,7 @@ type detailer struct {
 	decoded  map[string]any            // by key; *events.User and the like, nil when not known
 	secrets  map[string][]string       // parameters declared secret after the source's sequence, by entitlement
 	face     rows.Face                 // the last one made
+	resolved int                       // bytes of the records of entities that were read
 }
 
 func newDetailer(src DetailSource, sel Selector) *detailer {
@@ -271,6 +272,7 @@ func (d *detailer) entity(class keys.Class, id string) (jsontext.Value, error) {
 			return nil, err
 		}
 		record = slices.Clone(entity.Record)
+		d.resolved += len(record)
 	}
 	makeRoom(d.entities)
 	d.entities[string(key)] = record

@@ -24,14 +24,18 @@ type memory struct {
 
 type pair struct{ key, value []byte }
 
-func (m *memory) Range(prefix, from []byte, visit func(key, value []byte) bool) error {
+func (m *memory) Walk(prefix, from []byte, visit func(key, value []byte, passed int) bool) error {
 	if m.err != nil {
 		return m.err
 	}
 	for _, p := range m.pairs {
 		if bytes.HasPrefix(p.key, prefix) && bytes.Compare(p.key, from) >= 0 {
 			m.read++
-			if !visit(p.key, p.value) {
+			passed := 0
+			if p.value == nil {
+				passed = 1
+			}
+			if !visit(p.key, p.value, passed) {
 				return nil
 			}
 		}
@@ -219,7 +223,7 @@ func TestListErrors(t *testing.T) {
 	if _, err := List(t.Context(), m, sel, nil, 10, func(rows.Face) {}); !errors.Is(err, rows.ErrCorrupt) {
 		t.Errorf("a corrupt row: %v", err)
 	}
-	m = &memory{pairs: []pair{{append(keys.Prefix(nil, keys.ByAssignee, "t"), 1, 'x'), (&rows.Row{}).Encode()}, {append(keys.Prefix(nil, keys.ByAssignee, "t"), 1, 'y'), nil}}}
+	m = &memory{pairs: []pair{{append(keys.Prefix(nil, keys.ByAssignee, "t"), 1, 'x'), (&rows.Row{}).Encode()}, {append(keys.Prefix(nil, keys.ByAssignee, "t"), 1, 'y'), []byte{}}}}
 	if _, err := List(t.Context(), m, sel, nil, 1, func(rows.Face) {}); !errors.Is(err, keys.ErrMalformed) {
 		t.Errorf("a corrupt key at a page's end: %v", err)
 	}

@@ -25,6 +25,9 @@ type Selector struct {
 	// Entitlements picks them, so that what few rows pass cannot hold a request up; 0:
 	// DefaultBudget.
 	Budget int
+	// MaxPassed is how many stored versions that give no row one call may pass over,
+	// so that neither can very many deleted rows; 0: DefaultMaxPassed.
+	MaxPassed int
 	// Include is what rows tell beyond their faces.
 	Include Include
 }

@@ -28,6 +28,8 @@ var Tenants = []string{"t", "t1"}
 type Generator struct {
 	rng     *rand.Rand
 	made    []events.Message
+	calls   uint64   // of Next: the sequence of the message that it makes, in a stream of its own
+	bad     []uint64 // sequences of messages that are not events
 	Users   []string
 	Groups  []string
 	Ents    []string
@@ -61,6 +63,15 @@ func (g *Generator) draw(n int) []string {
 
 // Next makes the next message.
 func (g *Generator) Next() events.Message {
+	g.calls++
+	m := g.next()
+	if _, err := events.Decode(m); err != nil {
+		g.bad = append(g.bad, g.calls)
+	}
+	return m
+}
+
+func (g *Generator) next() events.Message {
 	var m events.Message
 	switch {
 	case len(g.made) > 0 && g.chance(10): // at least once means now and then twice, at once or late
@@ -71,12 +82,24 @@ func (g *Generator) Next() events.Message {
 		return pick(g, recent)
 	case g.chance(5):
 		m = g.malformed()
+	case g.chance(3):
+		m = g.drop()
 	default:
 		t, fields := g.event()
 		m = g.envelop(t, g.object(fields))
 	}
 	g.made = append(g.made, m)
 	return m
+}
+
+// drop makes an event that settles a message in the quarantine, often one that is
+// there.
+func (g *Generator) drop() events.Message {
+	seq := g.rng.Uint64N(g.calls + 2)
+	if len(g.bad) > 0 && g.chance(80) {
+		seq = pick(g, g.bad)
+	}
+	return g.envelop(events.QuarantineDropped, g.object([]field{{"seq", strconv.FormatUint(seq, 10)}, {"note", g.text(pick(g, Hostile[:9]))}}))
 }
 
 func (g *Generator) chance(percent int) bool { return g.rng.IntN(100) < percent }

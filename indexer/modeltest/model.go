@@ -31,11 +31,17 @@ const (
 // Model is what the index must say.
 type Model struct {
 	tenants     map[string]*tenant
-	quarantined []uint64
+	quarantined []quarantined
 }
 
 // New gives the model of an empty index.
 func New() *Model { return &Model{tenants: map[string]*tenant{}} }
+
+// quarantined is a message that is not an event.
+type quarantined struct {
+	seq    uint64
+	tenant string // empty: none could be read
+}
 
 // tenant is everything that one tenant has.
 type tenant struct {
@@ -82,8 +88,11 @@ func (m *Model) Clone() *Model {
 func (m *Model) Apply(at Moment, message events.Message) Outcome {
 	ev, err := events.Decode(message)
 	if err != nil {
-		m.quarantined = append(m.quarantined, at.Seq)
+		m.quarantined = append(m.quarantined, quarantined{at.Seq, ev.Tenant})
 		return Quarantined
+	}
+	if ev.Drop != nil {
+		return m.drop(ev.Tenant, ev.Drop.Seq)
 	}
 	t := m.tenants[ev.Tenant]
 	if t == nil {
@@ -91,6 +100,21 @@ func (m *Model) Apply(at Moment, message events.Message) Outcome {
 		m.tenants[ev.Tenant] = t
 	}
 	return t.apply(at, ev)
+}
+
+// drop settles a message of the tenant, or one of nobody.
+func (m *Model) drop(tenant string, seq uint64) Outcome {
+	var left []quarantined // what copies hold stays as it is
+	for _, q := range m.quarantined {
+		if q.seq != seq || (q.tenant != "" && q.tenant != tenant) {
+			left = append(left, q)
+		}
+	}
+	if len(left) == len(m.quarantined) {
+		return Unchanged
+	}
+	m.quarantined = left
+	return Changed
 }
 
 func (t *tenant) apply(at Moment, ev events.Event) Outcome {
@@ -326,8 +350,14 @@ func (m *Model) Guards(tenantName string) []Guard {
 // Tenants lists the tenants in order.
 func (m *Model) Tenants() []string { return slices.Sorted(maps.Keys(m.tenants)) }
 
-// Quarantine lists the sequences of the messages that are not events.
-func (m *Model) Quarantine() []uint64 { return m.quarantined }
+// Quarantine lists the sequences of the messages that are not events and were not
+// dropped.
+func (m *Model) Quarantine() (seqs []uint64) {
+	for _, q := range m.quarantined {
+		seqs = append(seqs, q.seq)
+	}
+	return seqs
+}
 
 // Entity is a user, group, entitlement or application.
 type Entity struct {

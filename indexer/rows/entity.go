@@ -93,9 +93,10 @@ type Quarantined struct {
 	Tenant  string      `json:"tenant,omitzero"`
 	Type    string      `json:"type,omitzero"` // as far as it could be read
 	Code    events.Code `json:"code"`
-	Field   string      `json:"field,omitzero"`
-	Reason  string      `json:"reason"`
-	Bytes   int         `json:"bytes"` // size of the message body
+	Field   string      `json:"field,omitzero"`  // at fault; empty: the whole
+	Reason  string      `json:"reason"`          // what is wrong with the field
+	Remedy  string      `json:"remedy,omitzero"` // what to send instead
+	Bytes   int         `json:"bytes"`           // size of the message body
 }
 
 // Encode gives the stored form. Subject and type come from the message as it

@@ -10,6 +10,7 @@ import (
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/events/sample"
 	"github.com/assigndex/assigndex/indexer/fold"
+	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/indexer/store"
 )
@@ -73,6 +74,12 @@ func (w *recordingWriter) Put(key, value []byte) error {
 	last := &w.batches[len(w.batches)-1]
 	*last = append(*last, recordedWrite{key, value, w.seq})
 	return w.Batch.Put(key, value)
+}
+
+func (w *recordingWriter) Changed(at rows.Moment, id keys.Row, before, after *rows.Row) error {
+	last := &w.batches[len(w.batches)-1]
+	*last = append(*last, recordedWrite{keys.ChangeOf(id.Tenant, keys.Change{Seq: w.seq}), keys.Logged{Nano: at.Nano, Row: id}.Encode(), w.seq})
+	return w.Batch.Changed(at, id, before, after)
 }
 
 func foldBatch(b *testing.B, st *store.Store, w *recordingWriter, all []events.Event) {

@@ -17,15 +17,18 @@
 // What the store writes for itself lies at one constant timestamp, where a
 // rewrite replaces: such rows have no snapshots and are read together with the
 // watermark only. Under the tag 'm' these are "watermark", "floor", "counting"
-// (how the counters came about), "undoing" (where an undo that has begun leads to) and "timeline/" with the last sequence of a batch,
+// (how the counters came about), "undoing" (where an undo that has begun leads to),
+// "timeline/" with the last sequence of a batch,
 // eight bytes, big endian: a rung (see Rung), which tells the times of the batch's
-// messages and the fingerprint of its last one. The timeline maps an instant to a
-// sequence exactly (SequenceAt) from the floor on.
+// messages and the fingerprint of its last one, and "filler", which Reclaim writes
+// and deletes. The timeline maps an instant to a sequence exactly (SequenceAt) from
+// the floor on. The marks of Reclaim, tombstones in every family, lie at that
+// timestamp too.
 //
 // A batch can read back what it wrote, except the family by application and
 // entitlement, which no rule of the fold reads.
 //
 // Concurrency: one goroutine fills batches, and one commits them and advances the
-// floor; they may be two. Everything else may be called from any goroutine. The store starts no goroutine of its own;
+// floor; they may be two. Reclaim runs beside them. Everything else may be called from any goroutine. The store starts no goroutine of its own;
 // Badger's end with Close.
 package store

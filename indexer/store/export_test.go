@@ -20,3 +20,6 @@ func LowerMaxRungsDeleted(rungs int) (restore func()) {
 	maxRungsDeleted = rungs
 	return func() { maxRungsDeleted = before }
 }
+
+// ManyVersions is how many versions of one key a walk steps over.
+const ManyVersions = manyVersions

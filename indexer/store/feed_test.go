@@ -222,7 +222,7 @@ func (v *verifier) histories(t *testing.T, st *store.Store, open feed.Open, all 
 		at := listing.Position{Assignee: id.Assignee, EntID: id.ent}
 		for last, more := upto+1, true; more; {
 			var err error
-			more, err = feed.History(t.Context(), open, listing.Selector{Tenant: tenant}, at, last-1, limit, func(h *feed.Version) error {
+			more, err = feed.History(t.Context(), open, st.Floor, listing.Selector{Tenant: tenant}, at, last-1, limit, func(h *feed.Version) error {
 				last = h.Seq
 				got = append(got, fmt.Sprintf("%d %s", h.Seq, tell(t, h.Row)))
 				return nil

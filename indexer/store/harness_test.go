@@ -133,7 +133,7 @@ func apply(t *testing.T, into sink, m message) modeltest.Outcome {
 		if !errors.As(err, &rej) {
 			t.Fatal(err)
 		}
-		q := rows.Quarantined{Subject: m.Subject, Code: rej.Code, Reason: rej.Error()}
+		q := rows.Quarantined{Subject: m.Subject, Tenant: ev.Tenant, Code: rej.Code, Reason: rej.Problem}
 		value, err := q.Encode()
 		if err != nil {
 			t.Fatal(err)

@@ -59,20 +59,22 @@ func (p pointing) Put(key, value []byte) error {
 // following reads an index with pointing entries as if they were covering.
 type following struct{ *store.View }
 
-func (f following) Range(prefix, from []byte, visit func(key, value []byte) bool) error {
+func (f following) Walk(prefix, from []byte, visit func(key, value []byte, passed int) bool) error {
 	if keys.Tag(prefix[0]) == keys.ByAssignee {
-		return f.View.Range(prefix, from, visit)
+		return f.View.Walk(prefix, from, visit)
 	}
 	var getErr error
-	err := f.View.Range(prefix, from, func(key, _ []byte) bool {
+	err := f.View.Walk(prefix, from, func(key, value []byte, passed int) bool {
+		if value == nil {
+			return visit(key, nil, passed)
+		}
 		_, id, err := keys.ParseRow(key)
 		if err != nil {
 			getErr = err
 			return false
 		}
 		id.AppID = ""
-		value, err := f.View.Get(id.Make(keys.ByAssignee))
-		if err != nil {
+		if value, err = f.View.Get(id.Make(keys.ByAssignee)); err != nil {
 			getErr = err
 			return false
 		}
@@ -81,7 +83,7 @@ func (f following) Range(prefix, from []byte, visit func(key, value []byte) bool
 			getErr = err
 			return false
 		}
-		return visit(key, face)
+		return visit(key, face, passed)
 	})
 	if err != nil {
 		return err
@@ -277,7 +279,7 @@ func rangeOf(b *testing.B, sel listing.Selector) []byte {
 // recorder is an empty source that remembers what it was asked for.
 type recorder struct{ prefix []byte }
 
-func (r *recorder) Range(prefix, _ []byte, _ func(key, value []byte) bool) error {
+func (r *recorder) Walk(prefix, _ []byte, _ func(key, value []byte, passed int) bool) error {
 	r.prefix = prefix
 	return nil
 }

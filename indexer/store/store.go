@@ -36,6 +36,7 @@ type Store struct {
 	thresholds rows.Thresholds
 	constants  sync.RWMutex // held while watermark, counters and timeline change together
 	lowestRung uint64       // no rung is below; owned by the goroutine that advances the floor
+	reclaiming sync.Mutex   // held by Reclaim, and by Close
 
 	mu      sync.RWMutex  // guards what follows
 	applied Watermark     // the last one that is durable
@@ -47,6 +48,9 @@ type Store struct {
 // memTableBytes is the size of a memtable, of which Badger keeps two. A
 // transaction is at most 15% of one. Writing one out takes memory in proportion.
 const memTableBytes = 32 << 20
+
+// levelZeroTables is how many tables level 0 has before they are compacted.
+const levelZeroTables = 2
 
 // blockCacheBytes holds decompressed blocks for readers.
 const blockCacheBytes = 64 << 20
@@ -82,7 +86,7 @@ func openBadger(o Options) (*badger.DB, error) {
 		WithNumMemtables(2).
 		// A page seeks in every table of level 0 and once in each level below: few of
 		// both make it a third faster, and writing is as quick.
-		WithNumLevelZeroTables(2).
+		WithNumLevelZeroTables(levelZeroTables).
 		WithBaseLevelSize(64 << 20).
 		// Larger than any value of ours: rows live in the tree, next to their keys.
 		WithValueThreshold(1 << 20).
@@ -141,11 +145,32 @@ func (s *Store) recover() error {
 	return s.openCounters()
 }
 
-// Close releases the directory. Views must be closed before.
-func (s *Store) Close() error { return s.db.Close() }
+// Close releases the directory, after a Reclaim that has come to its compaction.
+// Views must be closed before.
+func (s *Store) Close() error {
+	s.reclaiming.Lock()
+	defer s.reclaiming.Unlock()
+	return s.db.Close()
+}
 
-// Sizes gives the bytes on disk of the tree and of the value log.
-func (s *Store) Sizes() (tree, valueLog int64) { return s.db.Size() }
+// Sizes gives the bytes on disk of the tree's tables and of the value log, which
+// stays empty but for a header: values lie in the tree. Badger's own account of
+// either is kept only with its metrics.
+func (s *Store) Sizes() (tree, valueLog int64) {
+	for _, t := range s.db.Tables() {
+		tree += int64(t.OnDiskSize)
+	}
+	files, err := filepath.Glob(filepath.Join(s.db.Opts().ValueDir, "*.vlog"))
+	if err != nil {
+		return tree, 0 // of a malformed pattern only
+	}
+	for _, f := range files {
+		if st, err := os.Stat(f); err == nil {
+			valueLog += st.Size()
+		}
+	}
+	return tree, valueLog
+}
 
 // undoAbove makes every key that has a version above seq read as it did at seq,
 // by writing that again at the same timestamps, and returns how many versions it

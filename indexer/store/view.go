@@ -1,8 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
+	"math"
 	"sync"
 
 	badger "github.com/dgraph-io/badger/v4"
@@ -13,8 +13,9 @@ import (
 type View struct {
 	store *Store
 	seq   uint64
-	epoch uint64 // of the store when the view was opened
-	txn   *badger.Txn
+	epoch uint64      // of the store when the view was opened
+	all   *badger.Txn // of all versions, for walks
+	then  *badger.Txn // at seq; nil before it is first asked, which most listings do without
 	once  sync.Once
 }
 
@@ -30,37 +31,23 @@ func (s *Store) View(seq uint64) (*View, error) {
 	if seq < floor {
 		return nil, fmt.Errorf("sequence %d, the lowest that can be read is %d: %w", seq, floor, ErrPruned)
 	}
-	return &View{store: s, seq: seq, epoch: epoch, txn: s.db.NewTransactionAt(seq, false)}, nil
+	return &View{store: s, seq: seq, epoch: epoch, all: s.db.NewTransactionAt(math.MaxUint64, false)}, nil
 }
 
 // Seq is the sequence that the view reads at.
 func (v *View) Seq() uint64 { return v.seq }
 
 // Get returns a copy of the value of key, nil when absent.
-func (v *View) Get(key []byte) ([]byte, error) { return get(v.txn, key) }
+func (v *View) Get(key []byte) ([]byte, error) {
+	return get(v.at(), key)
+}
 
-// Range visits the keys that have the prefix and are not below from, in
-// bytewise order, until visit returns false. Key and value are valid until visit
-// returns. Only after Check may the rows be believed.
-func (v *View) Range(prefix, from []byte, visit func(key, value []byte) bool) error {
-	o := badger.DefaultIteratorOptions
-	o.Prefix, o.PrefetchValues = prefix, false
-	it := v.txn.NewIterator(o)
-	defer it.Close()
-	if bytes.Compare(from, prefix) < 0 {
-		from = prefix // from a key before the prefix Badger would find nothing
+// at gives the transaction that reads at the view's sequence.
+func (v *View) at() *badger.Txn {
+	if v.then == nil {
+		v.then = v.store.db.NewTransactionAt(v.seq, false)
 	}
-	more := true
-	for it.Seek(from); more && it.Valid(); it.Next() {
-		item := it.Item()
-		if err := item.Value(func(value []byte) error {
-			more = visit(item.Key(), value)
-			return nil
-		}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return v.then
 }
 
 // Later visits the values that key was given after the view's sequence, as far as
@@ -94,7 +81,7 @@ func (v *View) Later(key []byte, visit func(value []byte) error) error {
 func (v *View) Versions(key []byte, visit func(seq uint64, value []byte) bool) error {
 	o := badger.DefaultIteratorOptions
 	o.AllVersions, o.PrefetchValues = true, false
-	it := v.txn.NewKeyIterator(key, o)
+	it := v.at().NewKeyIterator(key, o)
 	defer it.Close()
 	floor := v.store.Floor()
 	for it.Rewind(); it.Valid(); it.Next() {
@@ -130,4 +117,11 @@ func (v *View) Check() error {
 }
 
 // Close releases the view. It may be called more than once.
-func (v *View) Close() { v.once.Do(v.txn.Discard) }
+func (v *View) Close() {
+	v.once.Do(func() {
+		v.all.Discard()
+		if v.then != nil {
+			v.then.Discard()
+		}
+	})
+}

@@ -10,7 +10,7 @@ type Role uint8
 const (
 	Reader Role = iota + 1 // reads the index
 	Writer                 // also publishes through the ingest routes
-	Admin                  // also verifies, rebuilds and takes snapshots
+	Admin                  // also verifies, rebuilds, takes snapshots and settles the quarantine
 )
 
 var roleNames = [...]string{Reader: "reader", Writer: "writer", Admin: "admin"}

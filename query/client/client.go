@@ -1,14 +1,16 @@
 // Package client reads assignments from an assigndex server, for services
-// downstream.
+// downstream, and looks at and settles its quarantine, for operators.
 //
 // It follows cursors, so that a listing is one snapshot whatever its length;
 // waits and tries again when the server asks for it (429, 503) or the connection
-// was lost; and gives the server's problem as an *Error otherwise.
+// was lost; and gives the server's problem as an *Error otherwise. It reads and
+// follows changes from a position, and comes back to where it was.
 //
 // It refuses to guess: an answer that is not the server's form is ErrMalformed, and
 // a listing that ended early never looks like one that ended.
 //
-// Concurrency: a Client may be used from any goroutine and starts none.
+// Concurrency: a Client may be used from any goroutine and starts none. A Watch is one
+// goroutine's.
 package client
 
 import (
@@ -38,11 +40,16 @@ type Options struct {
 type Client struct {
 	listing string // URLs
 	stats   string
+	bad     string // the quarantine
+	changes string
+	watch   string
 	opts    Options
 
 	// The clock and how to wait for it, which tests replace.
 	now  func() time.Time
 	wait func(ctx context.Context, d time.Duration) error
+	// How long a watch believes in a connection without a sign of life.
+	silence time.Duration
 }
 
 // New makes a client. It returns an error for a URL that is not http or https.
@@ -66,7 +73,10 @@ func New(o Options) (*Client, error) {
 	return &Client{
 		listing: u.JoinPath("/api/assignments").String(),
 		stats:   u.JoinPath("/api/companyview/assignmentStats").String(),
-		opts:    o, now: time.Now, wait: sleep,
+		bad:     u.JoinPath("/api/quarantine").String(),
+		changes: u.JoinPath("/api/changes").String(),
+		watch:   u.JoinPath("/api/watch").String(),
+		opts:    o, now: time.Now, wait: sleep, silence: watchSilence,
 	}, nil
 }
 

@@ -24,7 +24,7 @@ const (
 
 // exchange sends a request, with an object as its body or none, until it is
 // answered with 200 or trying again is of no use, and reads the answer.
-func (c *Client) exchange(ctx context.Context, method, address, stream string, object *Request, read func(answer) error) error {
+func (c *Client) exchange(ctx context.Context, method, address, stream string, object any, read func(answer) error) error {
 	var body []byte
 	if object != nil {
 		var err error
@@ -71,17 +71,9 @@ type try struct {
 }
 
 func (c *Client) try(ctx context.Context, method, address, stream string, body []byte) try {
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	req, err := c.request(ctx, method, address, stream, body)
 	if err != nil {
 		return try{err: err}
-	}
-	if method == http.MethodPost {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	for name, value := range map[string]string{"X-Api-Key": c.opts.APIKey, "Assigndex-Tenant": c.opts.Tenant, "Assigndex-Stream": stream} {
-		if value != "" {
-			req.Header.Set(name, value)
-		}
 	}
 	res, err := c.opts.HTTP.Do(req)
 	if err != nil {
@@ -100,6 +92,23 @@ func (c *Client) try(ctx context.Context, method, address, stream string, body [
 	default:
 		return try{err: problem(res, content)}
 	}
+}
+
+// request makes a request with its headers.
+func (c *Client) request(ctx context.Context, method, address, stream string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for name, value := range map[string]string{"X-Api-Key": c.opts.APIKey, "Assigndex-Tenant": c.opts.Tenant, "Assigndex-Stream": stream} {
+		if value != "" {
+			req.Header.Set(name, value)
+		}
+	}
+	return req, nil
 }
 
 // retryAfter reads the header of this name: seconds, or an instant.

@@ -16,6 +16,9 @@ type Collector struct {
 	Lag   func(now time.Time) query.Lag
 	Keys  *apikey.Set
 	Sizes func() (tree, valueLog int64) // of the store, in bytes
+	// Quarantine gives the number of messages in the quarantine, counted up to a
+	// limit; nil: it is not shown.
+	Quarantine func(limit int) (int, error)
 }
 
 var (
@@ -27,12 +30,17 @@ var (
 	descKeys    = prometheus.NewDesc("assigndex_api_keys", "API keys that the server knows.", nil, nil)
 	descKeysAge = prometheus.NewDesc("assigndex_api_keys_age_seconds", "Time since the known keys were last confirmed.", nil, nil)
 	descStore   = prometheus.NewDesc("assigndex_store_bytes", "Size of the store on disk.", []string{"part"}, nil)
+	descBad     = prometheus.NewDesc("assigndex_quarantined_messages", "Messages in the quarantine, counted up to 10000.", nil, nil)
 )
+
+// maxCountedBad bounds what a look at the metrics costs: counting 10,000 messages
+// takes a few milliseconds.
+const maxCountedBad = 10_000
 
 // Describe is part of prometheus.Collector.
 func (c Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descApplied, descFloor, descHead, descLag, descLagTime, descKeys, descKeysAge, descStore,
+		descApplied, descFloor, descHead, descLag, descLagTime, descKeys, descKeysAge, descStore, descBad,
 	} {
 		ch <- d
 	}
@@ -59,4 +67,9 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 	tree, valueLog := c.Sizes()
 	gauge(descStore, float64(tree), "tree")
 	gauge(descStore, float64(valueLog), "value_log")
+	if c.Quarantine != nil {
+		if n, err := c.Quarantine(maxCountedBad); err == nil {
+			gauge(descBad, float64(n))
+		}
+	}
 }

@@ -43,8 +43,9 @@ func newExam(t *testing.T, addr string) *exam {
 		t.Fatal(err)
 	}
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder) // once or more often is the same
-	doc.Servers = nil                                                                // paths are compared, not addresses
-	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation())       // they were
+	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
+	doc.Servers = nil                                                          // paths are compared, not addresses
+	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation()) // they were
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +80,7 @@ func (e *exam) ask(t *testing.T, c *client, q question) answer {
 		t.Fatalf("%s: %v", q.name, err)
 	}
 	defer res.Body.Close()
-	body, err := io.ReadAll(res.Body)
+	body, err := readAnswer(res)
 	if err != nil {
 		t.Fatalf("%s: %v", q.name, err)
 	}
@@ -88,13 +89,14 @@ func (e *exam) ask(t *testing.T, c *client, q question) answer {
 		t.Fatalf("%s: %d %s; want %d", q.name, a.status, a.body, q.status)
 	}
 	if q.code != "" && q.method != http.MethodHead {
-		wantProblem(t, a, q.status, q.code, q.field)
+		formOf(q.path).want(t, a, q.status, q.code, q.field)
 	}
-	route, _, err := e.router.FindRoute(request())
+	route, segments, err := e.router.FindRoute(request())
 	if err != nil {
 		t.Fatalf("%s: the document has no such route: %v", q.name, err)
 	}
 	in := e.input(route, request())
+	in.PathParams = segments
 	if err := legal(in); (err != nil) != q.illegal {
 		t.Errorf("%s: the document takes the request as illegal: %v; want %v (%v)", q.name, err != nil, q.illegal, err)
 	}
@@ -207,6 +209,51 @@ func (e *exam) matchesMore(in *openapi3filter.RequestValidationInput, a answer) 
 	return nil
 }
 
+// form is a form of refusals.
+type form struct {
+	paths      []string // that have it; a segment that varies may be any
+	components string   // begins the names of the document's refusals of this form
+	want       func(tb testing.TB, a answer, status int, code query.Code, field string)
+	codes      func(r *openapi3.Response) []string // of a documented refusal; nil: it is none
+}
+
+// forms are those of other systems.
+var forms = []form{ibmVerifyForm, semaphorForm}
+
+var rfc9457 = form{
+	want: func(tb testing.TB, a answer, status int, code query.Code, field string) {
+		tb.Helper()
+		wantProblem(tb, a, status, code, field)
+	},
+	codes: func(r *openapi3.Response) []string {
+		problem := r.Content.Get("application/problem+json")
+		if problem == nil {
+			return nil
+		}
+		return enumOf(problem.Schema.Value.Properties["code"])
+	},
+}
+
+// formOf gives the form of the refusals at a path.
+func formOf(path string) form {
+	path, _, _ = strings.Cut(path, "?")
+	for _, f := range forms {
+		for _, p := range f.paths {
+			if open := strings.IndexByte(p, '{'); path == p || open >= 0 && strings.HasPrefix(path, p[:open]) && strings.HasSuffix(path, p[strings.IndexByte(p, '}')+1:]) {
+				return f
+			}
+		}
+	}
+	return rfc9457
+}
+
+func enumOf(s *openapi3.SchemaRef) (names []string) {
+	for _, v := range s.Value.Enum {
+		names = append(names, fmt.Sprint(v))
+	}
+	return names
+}
+
 // label names an answer: operation, status and code.
 func label(route *routers.Route, status int, code string) string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s %d %s", route.Method, route.Path, status, code))
@@ -223,13 +270,12 @@ func (e *exam) answers() (all []string) {
 				if err != nil {
 					continue // there are no other ones: each has its status as a name
 				}
-				problem := response.Value.Content.Get("application/problem+json")
-				if problem == nil {
-					all = append(all, label(route, n, ""))
-					continue
+				codes := formOf(path).codes(response.Value)
+				if codes == nil {
+					codes = []string{""}
 				}
-				for _, code := range problem.Schema.Value.Properties["code"].Value.Enum {
-					all = append(all, label(route, n, fmt.Sprint(code)))
+				for _, code := range codes {
+					all = append(all, label(route, n, code))
 				}
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/httpapi/openapi"
+	"github.com/assigndex/assigndex/query/ibmverify"
 )
 
 // addDocs adds the routes of the OpenAPI document and of the page that shows it.
@@ -29,7 +30,8 @@ func (s *Server) addDocs() error {
 	doc, err = openapi.Document(openapi.Settings{
 		DefaultPageSize: min(query.DefaultPageSize, s.maxPageSize), MaxPageSize: s.maxPageSize, MaxWait: s.maxWait,
 		High: s.opts.Levels.High, Medium: s.opts.Levels.Medium,
-	}, func(path string) bool { return s.routes[path] != nil })
+		DefaultLimit: min(ibmverify.DefaultLimit, s.maxPageSize), SearchBudget: s.opts.SearchBudget,
+	}, func(path string) bool { return s.routeAt(path) != nil })
 	return err
 }
 

@@ -54,6 +54,7 @@ func (x *exchange) free() {
 var (
 	typeJSON    = []string{"application/json"}
 	typeProblem = []string{"application/problem+json"}
+	typeEvents  = []string{"text/event-stream"}
 	typeText    = []string{"text/plain; charset=utf-8"}
 	noStore     = []string{"no-store"} // who holds what is nothing for shared caches
 )
@@ -87,4 +88,6 @@ const (
 	headerTenant = "Assigndex-Tenant"
 	headerStream = "Assigndex-Stream"
 	headerSeq    = "Assigndex-Seq"
+
+	headerLastEvent = "Last-Event-Id" // of server-sent events
 )

@@ -32,24 +32,33 @@ const incarnation = "0123456789abcdef"
 type testIndex struct {
 	*indexer.Index
 	tb   testing.TB
+	dir  string
 	st   *store.Store
 	head atomic.Uint64 // of the stream that there could be; 0: not seen yet
 }
 
 func newIndex(tb testing.TB) *testIndex {
 	tb.Helper()
-	st, err := store.Open(store.Options{Dir: tb.TempDir(), Logger: zerolog.Nop()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() {
-		if err := st.Close(); err != nil {
-			tb.Error(err)
-		}
-	})
-	x := &testIndex{tb: tb, st: st}
-	x.Index = indexer.NewIndex(st, x)
+	x := &testIndex{tb: tb, dir: tb.TempDir()}
+	x.open()
+	tb.Cleanup(x.close)
 	return x
+}
+
+func (x *testIndex) open() {
+	x.tb.Helper()
+	st, err := store.Open(store.Options{Dir: x.dir, Logger: zerolog.Nop()})
+	if err != nil {
+		x.tb.Fatal(err)
+	}
+	x.st = st
+	x.Index = indexer.NewIndex(st, x)
+}
+
+func (x *testIndex) close() {
+	if err := x.st.Close(); err != nil {
+		x.tb.Error(err)
+	}
 }
 
 // Head is part of indexer.End.
@@ -79,18 +88,33 @@ type event struct{ kind, data string }
 // apply makes events durable in one batch, in tenant, and gives the last sequence.
 func (x *testIndex) apply(tenant string, list ...event) uint64 {
 	x.tb.Helper()
-	mark := x.st.Applied()
-	batch := x.st.NewBatch(nil)
-	for _, e := range list {
-		mark.Seq++
-		mark.Nano = int64(mark.Seq) * int64(time.Second)
-		ev, err := events.DecodeData(tenant, events.Type(e.kind), []byte(e.data))
-		if err != nil {
+	return x.applyAt(tenant, func(seq uint64) time.Time { return time.Unix(int64(seq), 0) }, list...)
+}
+
+// applyAt is apply with the time that each event was stamped with.
+func (x *testIndex) applyAt(tenant string, stamp func(seq uint64) time.Time, list ...event) uint64 {
+	x.tb.Helper()
+	decoded := make([]events.Event, len(list))
+	for i, e := range list {
+		var err error
+		if decoded[i], err = events.DecodeData(tenant, events.Type(e.kind), []byte(e.data)); err != nil {
 			x.tb.Fatalf("%s %s: %v", e.kind, e.data, err)
 		}
+	}
+	return x.applyEvents(stamp, decoded...)
+}
+
+// applyEvents is applyAt with decoded events, of any tenant.
+func (x *testIndex) applyEvents(stamp func(seq uint64) time.Time, list ...events.Event) uint64 {
+	x.tb.Helper()
+	mark := x.st.Applied()
+	batch := x.st.NewBatch(nil)
+	for i := range list {
+		mark.Seq++
+		mark.Nano = stamp(mark.Seq).UnixNano()
 		batch.At(mark.Seq)
 		batch.Saw(mark.Nano)
-		if _, err := fold.Apply(&ev, rows.Moment{Seq: mark.Seq, Nano: mark.Nano}, batch, batch); err != nil {
+		if _, err := fold.Apply(&list[i], rows.Moment{Seq: mark.Seq, Nano: mark.Nano}, batch, batch); err != nil {
 			x.tb.Fatal(err)
 		}
 	}

@@ -47,7 +47,7 @@ const (
 // ingestRoute makes the route of a resource.
 func (s *Server) ingestRoute(r ingest.Resource) *route {
 	return &route{
-		name: "ingest_" + r.Name, methods: []string{http.MethodPost}, role: apikey.Writer, maxBody: maxIngestBody,
+		name: "ingest_" + r.Name, methods: []string{http.MethodPost}, role: apikey.Writer, sort: publishing, maxBody: maxIngestBody,
 		serve: func(x *exchange) {
 			if err := s.ingest(x, r); err != nil {
 				s.refuse(x, err)

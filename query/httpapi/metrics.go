@@ -11,6 +11,7 @@ import (
 // metrics of the server's requests.
 type metrics struct {
 	inFlight prometheus.Gauge
+	watches  prometheus.Gauge
 }
 
 // classes of a status: 1xx to 5xx, at 0 to 4.
@@ -23,7 +24,9 @@ type observer = prometheus.Observer
 // newMetrics registers the server's metrics and gives each route its own.
 func newMetrics(registry *prometheus.Registry, ready *readiness, routes []*route) (*metrics, error) {
 	m := &metrics{inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "assigndex_http_requests_in_flight", Help: "Requests that are being served.",
+		Name: "assigndex_http_requests_in_flight", Help: "Requests that are being served, without watches.",
+	}), watches: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "assigndex_http_watches", Help: "Clients that are following changes.",
 	})}
 	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "assigndex_http_request_seconds", Help: "Time to serve a request, by route and class of status.",
@@ -37,14 +40,14 @@ func newMetrics(registry *prometheus.Registry, ready *readiness, routes []*route
 		}
 		return 0
 	})
-	for _, c := range []prometheus.Collector{m.inFlight, seconds, isReady} {
+	for _, c := range []prometheus.Collector{m.inFlight, m.watches, seconds, isReady} {
 		if err := registry.Register(c); err != nil {
 			return nil, err
 		}
 	}
 	for _, r := range routes {
 		for class, name := range classNames {
-			if name != "1xx" && name != "3xx" { // never an answer of ours
+			if name != "1xx" && name != "3xx" && (name != "2xx" || !r.endless) { // never an answer of ours, or no measure
 				r.seconds[class] = seconds.WithLabelValues(r.name, name)
 			}
 		}

@@ -27,21 +27,34 @@ func operationOf(e *exam, status int, component string) *routers.Route {
 	return &routers.Route{Spec: e.doc, Operation: op, PathItem: &openapi3.PathItem{}}
 }
 
+// allRoutes gives the routes by their paths as the documentation names them.
+func allRoutes(s *Server) map[string]*route {
+	all := maps.Clone(s.routes)
+	for _, t := range s.templates {
+		all[t.path] = t.route
+	}
+	return all
+}
+
 // The document has the server's routes, all of them and no others. What the page
 // of the documentation loads for itself is not for callers.
 func TestRoutesAreDocumented(t *testing.T) {
 	for name, f := range map[string]*fixture{"with ingest": newContractFixture(t, nil).fixture, "without": newFixture(t, nil)} {
 		e := newExam(t, strings.TrimPrefix(f.base, "http://"))
 		routes, documented := map[string][]string{}, map[string][]string{}
-		for path, r := range f.server.routes {
+		all := allRoutes(f.server)
+		for path, r := range all {
 			if !strings.HasPrefix(path, openapi.PagePath+"/") {
 				routes[path] = slices.Sorted(slices.Values(r.methods))
 			}
 		}
+		for _, varying := range f.server.templates {
+			routes[varying.path] = slices.Sorted(slices.Values(varying.route.methods))
+		}
 		for path, item := range e.doc.Paths.Map() {
 			documented[path] = slices.Sorted(maps.Keys(item.Operations()))
 			for method, op := range item.Operations() {
-				if needed, public := f.server.routes[path].role != 0, op.Security != nil && len(*op.Security) == 0; needed == public {
+				if needed, public := f.server.routeAt(path).role != 0, op.Security != nil && len(*op.Security) == 0; needed == public {
 					t.Errorf("%s: %s %s needs credentials: %v, documented as public: %v", name, method, path, needed, public)
 				}
 			}
@@ -51,9 +64,9 @@ func TestRoutesAreDocumented(t *testing.T) {
 		}
 	}
 	// A path that the files describe and that no server has is a mistake as well.
-	everything := newContractFixture(t, nil).server.routes
+	everything := newContractFixture(t, nil).server
 	if _, err := openapi.Document(openapi.Settings{}, func(path string) bool {
-		if everything[path] == nil {
+		if everything.routeAt(path) == nil {
 			t.Errorf("the files describe %s, which the server does not have", path)
 		}
 		return true
@@ -83,6 +96,13 @@ func TestDocumentedNames(t *testing.T) {
 	}
 	if got := names("Kind"); !slices.Equal(got, kindNames) {
 		t.Errorf("kinds %q, want %q", got, kindNames)
+	}
+	var rejections []string
+	for _, c := range events.Codes {
+		rejections = append(rejections, string(c))
+	}
+	if got := names("RejectionCode"); !slices.Equal(got, rejections) {
+		t.Errorf("codes of rejections %q, want %q", got, rejections)
 	}
 	documented := names("Code")
 	table := doc.Components.Schemas["Code"].Value.Description

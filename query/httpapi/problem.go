@@ -25,6 +25,7 @@ const (
 	RequestTimeout   query.Code = "request_timeout"
 	BodyTooLarge     query.Code = "body_too_large"
 	UnsupportedMedia query.Code = "unsupported_media_type"
+	TooManyWatches   query.Code = "too_many_watches"
 	Lagging          query.Code = "lagging"
 	Internal         query.Code = "internal"
 )
@@ -45,11 +46,14 @@ var kinds = map[query.Code]kind{
 	query.CursorMismatch:    {http.StatusBadRequest, "The cursor is of another query"},
 	query.StreamChanged:     {http.StatusGone, "The stream was replaced"},
 	query.HistoryPruned:     {http.StatusGone, "Below the history window"},
+	query.BeyondEnd:         {http.StatusGone, "Beyond the end of the stream"},
 	query.NotReady:          {http.StatusServiceUnavailable, "Not ready"},
 	query.NotReached:        {http.StatusServiceUnavailable, "The sequence was not reached in time"},
 
 	query.TooManyRows: {http.StatusUnprocessableEntity, "Too many rows to count"},
 	InvalidItems:      {http.StatusUnprocessableEntity, "No item of the batch is valid"},
+	NotAnEvent:        {http.StatusUnprocessableEntity, "Not an event"},
+	MessageGone:       {http.StatusGone, "The message is gone"},
 	StreamUnavailable: {http.StatusServiceUnavailable, "The stream does not take events"},
 
 	Unauthenticated:  {http.StatusUnauthorized, "Valid credentials are needed"},
@@ -62,6 +66,9 @@ var kinds = map[query.Code]kind{
 	RequestTimeout:   {http.StatusRequestTimeout, "The request took too long to arrive"},
 	BodyTooLarge:     {http.StatusRequestEntityTooLarge, "The body is too large"},
 	UnsupportedMedia: {http.StatusUnsupportedMediaType, "The body must be JSON"},
+	RateLimited:      {http.StatusTooManyRequests, "Too many requests of one caller"},
+	Overloaded:       {http.StatusServiceUnavailable, "Too many requests at once"},
+	TooManyWatches:   {http.StatusServiceUnavailable, "Too many watches"},
 	Lagging:          {http.StatusServiceUnavailable, "Too far behind the stream"},
 	Internal:         {http.StatusInternalServerError, "Internal error"},
 }
@@ -78,6 +85,10 @@ const retryAfter = "1"
 
 // refuse answers a request that failed.
 func (s *Server) refuse(x *exchange, err error) {
+	if limit, ok := errors.AsType[*limitError](err); ok {
+		x.w.Header()["Retry-After"] = []string{strconv.Itoa(limit.seconds())}
+		err = limit.problem()
+	}
 	if problem, ok := errors.AsType[*query.Error](err); ok {
 		s.refuseWith(x, problem, nil)
 		return
@@ -113,7 +124,9 @@ func (s *Server) refuseWith(x *exchange, problem *query.Error, object []byte) {
 	case http.StatusMethodNotAllowed:
 		h["Allow"] = []string{strings.Join(x.route.methods, ", ")}
 	case http.StatusServiceUnavailable:
-		h["Retry-After"] = []string{retryAfter}
+		if h["Retry-After"] == nil {
+			h["Retry-After"] = []string{retryAfter}
+		}
 	}
 	if form := x.route.problem; form != nil {
 		x.send(k.status, typeJSON, form(x.out[:0], k.title, problem))

@@ -50,6 +50,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.watches.end()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.maxWait+drainTimeout)
 	defer cancel()
 	if err := srv.Shutdown(drain); err != nil {

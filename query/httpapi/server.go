@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/apikey"
+	"github.com/assigndex/assigndex/query/ibmverify"
 	"github.com/assigndex/assigndex/query/ingest"
 )
 
@@ -22,6 +24,10 @@ type Options struct {
 	// Publisher and Presence serve the ingest routes; nil: there are none.
 	Publisher Publisher
 	Presence  Presence
+	// Quarantine serves what could not be applied, and Settler redrives and drops it;
+	// nil: there are no such routes.
+	Quarantine Quarantine
+	Settler    Settler
 	// Auth are the kinds of credentials that requests may carry; the first one
 	// that finds its kind decides. Empty: every request is refused.
 	Auth        []Authenticator
@@ -30,8 +36,14 @@ type Options struct {
 	MaxWait     time.Duration        // how long at_least waits; 0: DefaultMaxWait
 	ReadyMaxLag time.Duration        // a lag above makes /readyz answer 503; 0: none does
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
+	Limits      Limits               // of what is served at once, and of callers
+	Watch       WatchOptions         // what watches may cost
 	Registry    *prometheus.Registry // gets the server's metrics, and is what /metrics shows
 	Logger      zerolog.Logger
+
+	// SearchBudget is how many rows and index keys a search by page number reads; 0:
+	// ibmverify.DefaultBudget.
+	SearchBudget int
 }
 
 // DefaultMaxWait is how long a request waits for a sequence.
@@ -40,6 +52,8 @@ const DefaultMaxWait = 5 * time.Second
 // Server answers HTTP requests.
 type Server struct {
 	handlers    sync.WaitGroup // requests that are being answered
+	limits      limits
+	watches     *watches
 	opts        Options
 	publisher   Publisher
 	presence    Presence
@@ -47,6 +61,7 @@ type Server struct {
 	maxPageSize int
 	maxWait     time.Duration
 	publishWait time.Duration
+	streamWait  time.Duration // for a client to take a piece of a streamed answer
 	auth        []Authenticator
 	challenges  []string // of auth, for WWW-Authenticate
 	ready       readiness
@@ -66,12 +81,17 @@ func New(o Options) (*Server, error) {
 	if o.Levels == nil {
 		o.Levels = &rows.DefaultThresholds
 	}
+	o.SearchBudget = cmp.Or(o.SearchBudget, ibmverify.DefaultBudget)
+	bounds := newLimits(o.Limits)
 	s := &Server{
 		opts:        o,
-		lister:      query.NewLister(o.Index, query.Options{MaxPageSize: o.MaxPageSize, MaxWait: o.MaxWait, Levels: *o.Levels}),
+		limits:      bounds,
+		lister:      query.NewLister(pausing{o.Index, bounds.reads}, query.Options{MaxPageSize: o.MaxPageSize, MaxWait: o.MaxWait, Levels: *o.Levels}),
 		maxPageSize: o.MaxPageSize,
 		maxWait:     o.MaxWait,
 		publishWait: publishWait,
+		streamWait:  writeTimeout,
+		watches:     newWatches(o.Watch),
 		auth:        o.Auth,
 		ready:       readiness{lag: o.Lag, maxLag: o.ReadyMaxLag, troubles: o.Troubles},
 		log:         o.Logger,
@@ -94,6 +114,15 @@ func New(o Options) (*Server, error) {
 			s.routes["/api/ingest/"+r.Name] = s.ingestRoute(r)
 		}
 	}
+	s.templates = append(s.templates, newTemplate(semaphorPath, &route{
+		name: "semaphor_assignments", methods: []string{http.MethodGet}, role: apikey.Reader, tenant: true, sort: streaming,
+		problem: semaphorProblem, serve: s.semaphorAssignments,
+	}))
+	s.addIBMVerify()
+	if o.Quarantine != nil {
+		s.addQuarantine()
+	}
+	s.feedRoutes()
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
@@ -119,7 +148,9 @@ type route struct {
 	maxBody int               // bytes; 0: maxQueryBody
 	role    apikey.Role       // that a caller needs; 0: served without credentials
 	tenant  bool              // the varying segment of the path names the tenant
+	sort    sort              // of work, for limits
 	problem problemForm       // of what it refuses; nil: RFC 9457
+	endless bool              // how long it is served tells nothing
 	serve   func(x *exchange) // after the checks above
 	seconds [classes]observer // by class of status
 }
@@ -137,6 +168,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.refuse(x, err)
 		return
 	}
+	if at.role != 0 {
+		leave, err := s.limits.enter(r.Context(), at, x.caller.Name)
+		if err != nil {
+			s.refuse(x, err)
+			return
+		}
+		defer leave()
+	}
 	at.serve(x)
 }
 
@@ -151,6 +190,7 @@ func (s *Server) finish(x *exchange) {
 			fault = nil
 		} else {
 			fault = http.ErrAbortHandler // half an answer must not look whole
+			x.status = http.StatusInternalServerError
 		}
 	}
 	took := time.Since(x.began)

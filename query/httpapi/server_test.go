@@ -161,7 +161,7 @@ func TestKeysChangeAtOnce(t *testing.T) {
 func TestPathsAndMethods(t *testing.T) {
 	f := newFixture(t, nil)
 	f.token = ""
-	for _, path := range []string{"/", "/api", "/api/assignments/", "/api//assignments", "/API/assignments", "/api/changes", "/readyz/", "/favicon.ico"} {
+	for _, path := range []string{"/", "/api", "/api/assignments/", "/api//assignments", "/API/assignments", "/api/change", "/readyz/", "/favicon.ico"} {
 		wantProblem(t, f.do(http.MethodGet, path, ""), 404, NotFound, "")
 		wantProblem(t, f.do(http.MethodPost, path, ""), 404, NotFound, "")
 	}
@@ -196,9 +196,9 @@ func TestPathsAndMethods(t *testing.T) {
 func TestEveryCodeHasAKind(t *testing.T) {
 	for _, code := range []query.Code{
 		query.InvalidJSON, query.UnknownField, query.InvalidField, query.ConflictingFields, query.InvalidCursor, query.CursorMismatch,
-		query.StreamChanged, query.HistoryPruned, query.NotReady, query.NotReached,
+		query.StreamChanged, query.HistoryPruned, query.NotReady, query.NotReached, query.BeyondEnd, TooManyWatches,
 		Unauthenticated, TenantRequired, TenantForbidden, RoleForbidden, InvalidHeader, NotFound, MethodNotAllowed, RequestTimeout,
-		BodyTooLarge, UnsupportedMedia, Lagging, Internal, query.TooManyRows, InvalidItems, StreamUnavailable,
+		BodyTooLarge, UnsupportedMedia, Lagging, Internal, query.TooManyRows, InvalidItems, StreamUnavailable, NotAnEvent, MessageGone,
 	} {
 		if k, ok := kinds[code]; !ok || http.StatusText(k.status) == "" || k.title == "" {
 			t.Errorf("%s: %+v", code, k)

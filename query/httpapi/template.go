@@ -43,3 +43,14 @@ func (s *Server) routeOf(u *url.URL) (r *route, segment string) {
 	}
 	return s.other, ""
 }
+
+// routeAt gives the route of a path as the documentation names it, nil when there
+// is none.
+func (s *Server) routeAt(path string) *route {
+	for i := range s.templates {
+		if s.templates[i].path == path {
+			return s.templates[i].route
+		}
+	}
+	return s.routes[path]
+}

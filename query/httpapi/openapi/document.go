@@ -18,6 +18,8 @@ type Settings struct {
 	MaxPageSize     int           // rows
 	MaxWait         time.Duration // how long at_least waits
 	High, Medium    float64       // the lowest scores of these levels, 0 to 1
+	DefaultLimit    int           // assignments of a page of IBM Verify
+	SearchBudget    int           // rows and index keys that a search of IBM Verify reads
 }
 
 //go:embed document/*.yaml

@@ -13,7 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-var settings = Settings{DefaultPageSize: 20, MaxPageSize: 77, MaxWait: 9 * time.Second, High: 0.8, Medium: 0.25}
+var settings = Settings{DefaultPageSize: 20, MaxPageSize: 77, MaxWait: 9 * time.Second, High: 0.8, Medium: 0.25, DefaultLimit: 33, SearchBudget: 4321}
 
 func document(t *testing.T, serves func(path string) bool) []byte {
 	t.Helper()

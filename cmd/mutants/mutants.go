@@ -1,0 +1,77 @@
+package main
+
+// The packages whose tests are run.
+const (
+	keysPkg    = "./indexer/keys"
+	foldPkg    = "./indexer/fold"
+	storePkg   = "./indexer/store"
+	listingPkg = "./indexer/listing"
+	streamPkg  = "./indexer/stream"
+	indexerPkg = "./indexer"
+	queryPkg   = "./query"
+	httpPkg    = "./query/httpapi"
+	eventsPkg  = "./events"
+)
+
+// mutants are the breakages, by the rule that they break.
+var mutants = []mutant{
+	// Keys.
+	{"keys: zeros are not escaped", "indexer/keys/component.go", "if text[i] == escape {", "if false && text[i] == escape {", keysPkg, "."},
+	{"keys: the terminator sorts last", "indexer/keys/component.go", "terminated = 0x01", "terminated = 0xFE", keysPkg, "."},
+	{"keys: rows by application come by entitlement", "indexer/keys/keys.go", "if family == ByAssignee || family == ByApp {\n\t\tkey = Append(key, r.EntID)", "if family == ByAssignee {\n\t\tkey = Append(key, r.EntID)", keysPkg, "."},
+	{"keys: the end of a prefix is its last byte", "indexer/keys/keys.go", "if prefix[i] != 0xFF {", "if true {", keysPkg, "."},
+	{"keys: numbers of changes are little endian", "indexer/keys/change.go", "binary.BigEndian.AppendUint32(binary", "binary.LittleEndian.AppendUint32(binary", keysPkg, "."},
+	{"keys: long attributes are not cut", "indexer/keys/attribute.go", "if len(value) > maxAttributeBytes {\n\t\tvalue =", "if false {\n\t\tvalue =", keysPkg, "."},
+
+	// The fold.
+	{"fold: an equal revision applies", "indexer/fold/fold.go", "if *ev.Revision <= int64(", "if *ev.Revision < int64(", foldPkg, "."},
+	{"fold: a guard goes with the revocation", "indexer/fold/fold.go", "if ev.Revision != nil {\n\t\tif err := f.put(", "if ev.Revision != nil && !ev.Type.Removes() {\n\t\tif err := f.put(", storePkg, "^TestModel$"},
+	{"fold: if absent is if present", "indexer/fold/fold.go", "(ev.If == events.IfAbsent && old != nil)", "(ev.If == events.IfAbsent && old == nil)", foldPkg, "."},
+	{"fold: an update begins the assignment anew", "indexer/fold/assignment.go", "row.Created = old.Created", "_ = old.Created", storePkg, "^TestModel$"},
+	{"fold: an entitlement that moves leaves its rows", "indexer/fold/entity.go", "row.AppID = now.AppID", "_ = now.AppID", storePkg, "^TestModel$"},
+	{"fold: it takes rows along that have their own application", "indexer/fold/entity.go", "if !row.OwnApp {\n\t\t\trow.AppID", "if true {\n\t\t\trow.AppID", storePkg, "^TestModel$"},
+	{"fold: secrets declared later stay", "indexer/fold/entity.go", "if detail.Mask(declared) {", "if false && detail.Mask(declared) {", storePkg, "^TestModel$"},
+	{"fold: parameters of an unknown entitlement are kept", "indexer/fold/assignment.go", "return ent != nil && !ent.IsSecret(param)", "return ent == nil || !ent.IsSecret(param)", foldPkg, "."},
+	{"fold: a deleted group keeps its dynamic rows", "indexer/fold/entity.go", "return f.revokeAssignee(events.Assignee{Kind: events.KindDynamicGroup, ID: s.id})", "return nil", storePkg, "^TestModel$"},
+	{"fold: a row stays listed under its old application", "indexer/fold/assignment.go", "if err := f.del(id.Make(keys.ByApp)); err != nil {\n\t\treturn err\n\t}", "", storePkg, "^TestModel$"},
+	{"fold: an entitlement keeps the attributes it had", "indexer/fold/entity.go", "if was.Value != \"\" {", "if false {", storePkg, "^TestModel$"},
+	{"fold: a deletion leaves attributes", "indexer/fold/entity.go", "return f.reattribute(s.id, old.Record, nil)", "return f.reattribute(s.id, old.Record[:0], nil)", storePkg, "^TestModel$"},
+
+	// The decoder.
+	{"events: scores above 1 pass", "events/decode.go", "> 1", "> 100", eventsPkg, "."},
+
+	// Watermark and batches.
+	{"watermark: it moves before the batch is written", "indexer/store/batch.go", "if err := b.wb.Flush(); err != nil {\n\t\treturn err\n\t}\n", "defer func() { _ = b.wb.Flush() }()\n", storePkg, "."},
+	{"watermark: a batch forgets what the one before wrote", "indexer/store/batch.go", "[]map[string]pending{b.pending, b.before}", "[]map[string]pending{b.pending}", storePkg, "^Test(Model|Metamorphic)$"},
+	{"watermark: what a crash left is not undone", "indexer/store/store.go", "if item.Version() <= seq || item.Key()[0] == byte(keys.MetaTag) {", "if true {", storePkg, "^Test(Undo|Metamorphic|WritesOver)"},
+	{"watermark: undone versions hide new writes", "indexer/store/batch.go", "if b.ts >= b.store.undone {", "if true {", storePkg, "^Test(WritesOver|UndoOf)"},
+	{"counters: a change of level is not counted", "indexer/store/counters.go", "before.AppID == after.AppID && t.thresholds.Of(before.Face) == t.thresholds.Of(after.Face)", "before.AppID == after.AppID", storePkg, "^TestModel$"},
+
+	// The floor.
+	{"floor: reads below it are let in", "indexer/store/view.go", "if seq < floor {", "if seq+1 < floor {", storePkg, "^Test(Model|Views)$"},
+	{"floor: a read that it overtakes is believed", "indexer/store/view.go", "if floor := v.store.Floor(); v.seq < floor {", "if floor := v.store.Floor(); false && v.seq < floor {", storePkg, "^Test(Model|Views)$"},
+	{"floor: it lets one sequence too many be dropped", "indexer/store/meta.go", "s.db.SetDiscardTs(seq)", "s.db.SetDiscardTs(seq + 1)", storePkg, "^TestCompactionKeepsTheWindow$"},
+	{"floor: it is forgotten at close", "indexer/store/meta.go", "s.floor = binary.BigEndian.Uint64(value)", "_ = binary.BigEndian.Uint64(value)", storePkg, "^TestModel$"},
+	{"floor: the log is pruned one too far", "indexer/store/changes.go", "if change.Seq > floor {", "if change.Seq > floor+1 {", storePkg, "^Test(PruneChanges|Model)$"},
+
+	// Listings and cursors.
+	{"listing: a page begins with the row it is after", "indexer/listing/selector.go", "return append(row.Make(r.family), 0)", "return row.Make(r.family)", listingPkg, "."},
+	{"listing: a page has one row too many", "indexer/listing/list.go", "case value != nil && l.page.Rows == l.limit:", "case value != nil && l.page.Rows > l.limit:", listingPkg, "."},
+	{"listing: deleted rows cost nothing", "indexer/listing/list.go", "l.page.Passed += passed\n\tif value", "l.page.Passed += 0\n\tif value", listingPkg, "."},
+	{"listing: a filter looks at one attribute only", "indexer/listing/filter.go", "if c[0] != \"\" && c[0] != c[1] {", "if c[0] != \"\" && c[1] == \"\" {", listingPkg, "."},
+	{"listing: details are of now", "indexer/store/view.go", "v.then = v.store.db.NewTransactionAt(v.seq, false)", "v.then = v.store.db.NewTransactionAt(v.store.Applied().Seq, false)", storePkg, "^TestModel$"},
+	{"cursor: another query's is taken", "query/lister.go", "case c.query != query:", "case false:", queryPkg, "."},
+	{"cursor: another stream's is taken", "query/lister.go", "case c.stream != stream:", "case false:", queryPkg, "."},
+	{"cursor: damage is not seen", "query/cursor.go", "if string(check(b[:covered])) != string(b[covered:]) {", "if false {", queryPkg, "."},
+	{"cursor: it is not bound to its tenant", "query/cursor.go", "{sel.Tenant, sel.AssigneeID, sel.EntID, sel.AppID}", "{\"\", sel.AssigneeID, sel.EntID, sel.AppID}", queryPkg, "."},
+	{"cursor: the next page reads now", "query/lister.go", "return beginning{at: &AsOf{Seq: c.seq}, after: &c.at}, nil", "return beginning{after: &c.at}, nil", queryPkg, "."},
+
+	// The feed.
+	{"feed: a cascade is left in its middle", "indexer/feed/feed.go", "entries[i+1].place.Seq != e.place.Seq", "true", storePkg, "^TestModel$"},
+	{"feed: what leaves the filter is not told", "indexer/feed/feed.go", "(c.Before == nil && c.After == nil) {\n\t\t\treturn false, err\n\t\t}\n\t\treturn true, visit(c)", "c.After == nil {\n\t\t\treturn false, err\n\t\t}\n\t\treturn true, visit(c)", storePkg, "^TestModel$"},
+	{"feed: a difference is told at every change", "indexer/feed/diff.go", "last != c.Seq", "last == 0", storePkg, "^TestModel$"},
+
+	// Tenants and keys.
+	{"tenants: a path opens any of them", "query/httpapi/auth.go", "segment != c.Tenant", "false", httpPkg, "^TestTenants$"},
+	{"tenants: a header opens any of them", "query/httpapi/auth.go", "case c.Tenant != apikey.AllTenants && given && named != c.Tenant:", "case false:", httpPkg, "^Test(Tenants|Credentials)$"},
+}

@@ -1,0 +1,75 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// ErrFull is returned by Pool.Enter when as many requests run and wait as may, or
+// when none has left for as long as one waits.
+var ErrFull = errors.New("too many requests at once")
+
+// Pool bounds how many requests of one sort run at once.
+type Pool struct {
+	slots    chan struct{} // holds one for each that runs
+	patience time.Duration
+	most     int64 // that wait
+	waiting  atomic.Int64
+	refused  atomic.Uint64
+}
+
+// NewPool makes a pool of so many requests at once, 1 at least, of which so many
+// more may wait, for at most patience.
+func NewPool(atOnce, waiting int, patience time.Duration) *Pool {
+	return &Pool{slots: make(chan struct{}, max(1, atOnce)), most: int64(waiting), patience: patience}
+}
+
+// Enter waits for a place. Each Enter that gives no error is followed by one
+// Leave. The error is ErrFull, or the context's.
+func (p *Pool) Enter(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	if p.waiting.Add(1) > p.most {
+		p.waiting.Add(-1)
+		p.refused.Add(1)
+		return ErrFull
+	}
+	defer p.waiting.Add(-1)
+	patience := time.NewTimer(p.patience)
+	defer patience.Stop()
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-patience.C:
+		p.refused.Add(1)
+		return ErrFull
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Leave gives a place back.
+func (p *Pool) Leave() { <-p.slots }
+
+// Pause gives a place back for as long as f takes, for a request that waits for
+// something else than work, and then waits for one again, however full the pool is:
+// the request was let in before.
+func (p *Pool) Pause(f func() error) error {
+	p.Leave()
+	defer func() { p.slots <- struct{}{} }()
+	return f()
+}
+
+// Running gives the number of requests that run.
+func (p *Pool) Running() int { return len(p.slots) }
+
+// Waiting gives the number of requests that wait.
+func (p *Pool) Waiting() int { return int(p.waiting.Load()) }
+
+// Refused gives the number of requests that were turned away so far.
+func (p *Pool) Refused() uint64 { return p.refused.Load() }
