@@ -53,6 +53,17 @@ func (p *Pool) Enter(ctx context.Context) error {
 	}
 }
 
+// EnterAnyway waits for a place for as long as that takes, and is never turned
+// away. The error is the context's.
+func (p *Pool) EnterAnyway(ctx context.Context) error {
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Leave gives a place back.
 func (p *Pool) Leave() { <-p.slots }
 

@@ -15,7 +15,7 @@ import (
 func (s *Server) feedRoutes() {
 	for path, r := range map[string]*route{
 		"/api/changes":             {name: "changes", methods: []string{http.MethodGet}, serve: s.changes},
-		"/api/watch":               {name: "watch", methods: []string{http.MethodGet}, serve: s.watch, endless: true},
+		"/api/watch":               {name: "watch", methods: []string{http.MethodGet}, serve: s.watch, endless: true, sort: following},
 		"/api/assignments/diff":    {name: "diff", methods: []string{http.MethodPost}, serve: s.diff},
 		"/api/assignments/history": {name: "history", methods: []string{http.MethodPost}, serve: s.history},
 	} {

@@ -66,7 +66,7 @@ const (
 	reading    sort = iota // the zero: most routes that need a role
 	publishing             // publishes
 	streaming              // reads, and answers for as long as the reader likes
-	following              // lasts for hours and is bounded by itself
+	following              // lasts for hours, is bounded by itself, and reads now and then
 )
 
 func (l *limits) pools(s sort) []*admission.Pool {

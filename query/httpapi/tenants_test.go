@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/assigndex/assigndex/events"
 )
 
 // mark is in every id and name of the tenant acme, and in nothing else.
@@ -29,7 +31,11 @@ type intrusion struct {
 // nothing of another comes out and nothing goes in, whatever header, cursor, code,
 // project or id names it.
 func TestTenants(t *testing.T) {
-	f := newIngesting(t, nil)
+	messages := &stub{stored: map[uint64]events.Message{}, ids: map[string]uint64{}}
+	f := newIngesting(t, func(o *Options) {
+		messages.index = o.Index.(*testIndex) //nolint:forcetypeassert // as newIngesting makes it
+		o.Quarantine, o.Settler = messages.index, messages
+	})
 	for _, tenant := range []string{"acme", "other"} {
 		id := func(s string) string { return s + "-of-" + tenant }
 		f.index.apply(tenant,
@@ -37,13 +43,14 @@ func TestTenants(t *testing.T) {
 			event{"entitlement.upserted", fmt.Sprintf(`{"ent_id":%q,"ent_name":"Shared","ent_type":"role","app_id":%q}`, id("ent"), id("app"))},
 			event{"group.upserted", fmt.Sprintf(`{"grp_id":%q,"grp_name":%q}`, id("grp"), id("Group"))},
 			event{"user.upserted", fmt.Sprintf(`{"usr_id":%q,"usr_name":%q,"grp_id":%q}`, id("usr"), id("User"), id("grp"))},
-			give(id("usr"), id("ent"), id("app")), give(id("usr2"), id("ent"), id("app")),
+			give(id("usr"), id("ent"), ""), give(id("usr"), id("ent"), id("app")), give(id("usr2"), id("ent"), id("app")),
 			event{"assignment.upserted", fmt.Sprintf(`{"grp_id":%q,"type":"GROUP","ent_id":%q}`, id("grp"), id("ent"))},
 			event{"assignment.upserted", fmt.Sprintf(`{"type":"ALL","ent_id":%q,"rights":[{"name":%q,"values":[]}]}`, id("ent"), id("right"))},
 		)
 	}
+	bad := messages.reject(events.Message{Subject: events.Subject("acme"), Data: []byte(`{"usr_id":"usr-of-acme"}`)})
 	acme, other := f.as("admin acme"), f.as("admin other")
-	probes := tenantProbes(t, acme)
+	probes := tenantProbes(t, acme, bad)
 	for path := range f.server.routes {
 		if _, there := probes[path]; !there {
 			t.Errorf("no probe knows the route %s", path)
@@ -99,7 +106,7 @@ func TestTenants(t *testing.T) {
 
 // tenantProbes are the intrusions at each route. What acme alone can know, such as
 // its cursors and codes, is asked for with its own key.
-func tenantProbes(t *testing.T, acme *ingesting) map[string][]intrusion {
+func tenantProbes(t *testing.T, acme *ingesting, bad uint64) map[string][]intrusion {
 	t.Helper()
 	get, post := http.MethodGet, http.MethodPost
 	named := []string{"Assigndex-Tenant", "acme"}
@@ -128,6 +135,27 @@ func tenantProbes(t *testing.T, acme *ingesting) map[string][]intrusion {
 			{"a header", get, "/api/companyview/assignmentStats", "", named, 403},
 			{"ids", get, "/api/companyview/assignmentStats?ent_id=ent-of-acme", "", nil, 200},
 		},
+		"/api/changes": {
+			{"its own", get, "/api/changes?since=0&include=user,group,entitlement,application", "", nil, 200},
+			{"a header", get, "/api/changes?since=0", "", named, 403},
+			{"ids", get, "/api/changes?since=0&usr_id=usr-of-acme", "", nil, 200},
+			{"all kinds", get, "/api/changes?since=earliest&type=GROUP", "", nil, 200},
+		},
+		"/api/watch": { // what is let in goes on for ever
+			{"a header", get, "/api/watch?since=0", "", named, 403},
+		},
+		"/api/assignments/diff": {
+			{"its own", post, "/api/assignments/diff", `{"from":0,"include":["user","group","entitlement","application"]}`, nil, 200},
+			{"a header", post, "/api/assignments/diff", `{"from":0}`, named, 403},
+			{"ids", post, "/api/assignments/diff", `{"from":0,"app_id":"app-of-acme"}`, nil, 200},
+			{"a cursor", post, "/api/assignments/diff", fmt.Sprintf(`{"from":0,"cursor":%q}`, cursorOf("/api/assignments/diff", `{"from":0,"pageSize":1}`)), nil, 400},
+		},
+		"/api/assignments/history": {
+			{"ids", post, "/api/assignments/history", `{"usr_id":"usr-of-acme","ent_id":"ent-of-acme"}`, nil, 200},
+			{"a header", post, "/api/assignments/history", `{"usr_id":"usr-of-acme","ent_id":"ent-of-acme"}`, named, 403},
+			{"a cursor", post, "/api/assignments/history", fmt.Sprintf(`{"usr_id":"usr-of-acme","ent_id":"ent-of-acme","cursor":%q}`,
+				cursorOf("/api/assignments/history", `{"usr_id":"usr-of-acme","ent_id":"ent-of-acme","pageSize":1}`)), nil, 400},
+		},
 		verifySearchPath: {
 			{"its own", post, verifySearchPath + "?includeRights=true", `{}`, nil, 200},
 			{"a header", post, verifySearchPath, `{}`, named, 403},
@@ -146,6 +174,21 @@ func tenantProbes(t *testing.T, acme *ingesting) map[string][]intrusion {
 			{"a header", get, project("other"), "", named, 400},
 			{"a project and a header", get, project("acme"), "", []string{"Assigndex-Tenant", "other"}, 403},
 		},
+	}
+	message := fmt.Sprintf("/api/quarantine/%d", bad)
+	for path, list := range map[string][]intrusion{
+		"/api/quarantine": {
+			{"its own", get, "/api/quarantine", "", nil, 200}, {"a header", get, "/api/quarantine", "", named, 403},
+			{"those of nobody", get, "/api/quarantine?unattributed=true", "", nil, 403},
+		},
+		"/api/quarantine/{seq}":         {{"a sequence", get, message, "", nil, 404}, {"a header", get, message, "", named, 403}},
+		"/api/quarantine/{seq}/message": {{"a sequence", get, message + "/message", "", nil, 404}, {"a header", get, message + "/message", "", named, 403}},
+		"/api/quarantine/{seq}/redrive": {
+			{"a sequence", post, message + "/redrive", `{"type":"user.upserted","data":{"usr_id":"u"}}`, nil, 404}, {"a header", post, message + "/redrive", `{}`, named, 403},
+		},
+		"/api/quarantine/{seq}/drop": {{"a sequence", post, message + "/drop", `{}`, nil, 404}, {"a header", post, message + "/drop", `{}`, named, 403}},
+	} {
+		probes[path] = list
 	}
 	for resource, item := range map[string]string{
 		"applications": `"apps":[{"app_id":"app-of-acme"}]`, "entitlements": `"entitlements":[{"ent_id":"ent-of-acme"}]`,

@@ -59,7 +59,7 @@ func (s *Server) watch(x *exchange) {
 	if s.watches.active.Add(1) > int64(s.watches.opts.Max) {
 		err = &query.Error{Code: TooManyWatches, Detail: "the server has as many watches as it takes; try again later, or ask for pages of changes"}
 	} else {
-		page, err = w.first()
+		page, err = w.reading(x.r.Context(), w.first)
 	}
 	x.place(page.Seq, page.Stream)
 	if err != nil {
@@ -191,7 +191,18 @@ func (w *watch) next(ctx context.Context) (page query.ChangePage, err error) {
 			return page, err
 		}
 	}
-	return w.read(ctx)
+	return w.reading(ctx, func() (query.ChangePage, error) { return w.read(ctx) })
+}
+
+// reading reads in a place among the reads, which a watch waits for like any of them,
+// but is not turned away.
+func (w *watch) reading(ctx context.Context, read func() (query.ChangePage, error)) (query.ChangePage, error) {
+	reads := w.server.limits.reads
+	if err := reads.EnterAnyway(ctx); err != nil {
+		return query.ChangePage{Page: w.server.lister.Place()}, err
+	}
+	defer reads.Leave()
+	return read()
 }
 
 // open begins the answer. Its parts have time limits of their own.
