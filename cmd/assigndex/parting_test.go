@@ -57,8 +57,9 @@ func TestServeWithoutItsStream(t *testing.T) {
 		if got := n.must("", "query", "--api-key", key, "--output", "ndjson"); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		if got := n.send(key, http.MethodPost, "/api/assignments", `{"at_least":2}`); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "not_reached") {
-			t.Errorf("at_least above: %d %s", got.status, got.body)
+		above := n.send(key, http.MethodPost, "/api/assignments", `{"at_least":2}`)
+		if above.status != http.StatusServiceUnavailable || !strings.Contains(above.body, "not_reached") {
+			t.Errorf("at_least above: %d %s", above.status, above.body)
 		}
 		metrics := n.send("", http.MethodGet, "/metrics", "").body
 		for _, line := range []string{"assigndex_stream_parted 1", `assigndex_stream_partings_total{kind="missing",outcome="stuck"} 1`} {
