@@ -35,6 +35,7 @@ type Options struct {
 	BatchEvents   int           // the most events made durable together; 0: 1000
 	Logger        zerolog.Logger
 	Metrics       *Metrics // nil: none
+	Disk          Disk     // nil: nothing is known of the disk
 }
 
 const (
@@ -68,6 +69,9 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
+	}
+	if o.Disk == nil {
+		o.Disk = anyDisk{}
 	}
 	x := &Indexer{
 		store: st, stream: s, opts: o, log: o.Logger,

@@ -49,6 +49,7 @@ var kinds = map[query.Code]kind{
 
 	query.TooManyRows: {http.StatusUnprocessableEntity, "Too many rows to count"},
 	InvalidItems:      {http.StatusUnprocessableEntity, "No item of the batch is valid"},
+	DiskFull:          {http.StatusServiceUnavailable, "The disk is almost full"},
 	StreamUnavailable: {http.StatusServiceUnavailable, "The stream does not take events"},
 
 	Unauthenticated:  {http.StatusUnauthorized, "Valid credentials are needed"},
@@ -74,6 +75,9 @@ const typePrefix = "https://github.com/assigndex/assigndex/blob/main/query/API.m
 
 // retryAfter is what a client should wait after a 503, in seconds.
 const retryAfter = "1"
+
+// retryAfterDisk is the same while there is no room: somebody has to make some.
+const retryAfterDisk = "30"
 
 // refuse answers a request that failed.
 func (s *Server) refuse(x *exchange, err error) {
@@ -109,6 +113,9 @@ func (s *Server) refuseWith(x *exchange, problem *query.Error, object []byte) {
 		h["Allow"] = []string{strings.Join(x.route.methods, ", ")}
 	case http.StatusServiceUnavailable:
 		h["Retry-After"] = []string{retryAfter}
+		if problem.Code == DiskFull {
+			h["Retry-After"] = []string{retryAfterDisk}
+		}
 	}
 	if form := x.route.problem; form != nil {
 		x.send(k.status, typeJSON, form(x.out[:0], k.title, problem))

@@ -198,7 +198,7 @@ func TestEveryCodeHasAKind(t *testing.T) {
 		query.InvalidJSON, query.UnknownField, query.InvalidField, query.ConflictingFields, query.InvalidCursor, query.CursorMismatch,
 		query.StreamChanged, query.HistoryPruned, query.NotReady, query.NotReached,
 		Unauthenticated, TenantRequired, TenantForbidden, RoleForbidden, InvalidHeader, NotFound, MethodNotAllowed, RequestTimeout,
-		BodyTooLarge, UnsupportedMedia, Lagging, Internal, query.TooManyRows, InvalidItems, StreamUnavailable,
+		BodyTooLarge, UnsupportedMedia, Lagging, Internal, query.TooManyRows, InvalidItems, StreamUnavailable, DiskFull,
 	} {
 		if k, ok := kinds[code]; !ok || http.StatusText(k.status) == "" || k.title == "" {
 			t.Errorf("%s: %+v", code, k)
