@@ -32,7 +32,7 @@ func (x *Indexer) apply(ctx context.Context, decoded <-chan item, commits chan<-
 		case <-ctx.Done():
 			return ctx.Err()
 		case first := <-decoded:
-			if err := x.opts.Disk.Wait(ctx); err != nil {
+			if err := x.waitForRoom(ctx); err != nil {
 				return err
 			}
 			s, err := x.fill(ctx, before, mark, first, decoded, commits)
@@ -155,7 +155,7 @@ func (x *Indexer) applyOne(ctx context.Context, batch *store.Batch, it item) err
 		return x.quarantine(batch, it)
 	}
 	outcome, err := fold.Apply(&it.event, rows.Moment{Seq: it.msg.Seq, Nano: it.msg.Time.UnixNano()}, batch,
-		&paced{Batch: batch, wait: func() error { return x.opts.Disk.Wait(ctx) }})
+		&paced{Batch: batch, wait: func() error { return x.waitForRoom(ctx) }})
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package indexer
 
 import (
 	"context"
+	"time"
 
 	"github.com/assigndex/assigndex/indexer/store"
 )
@@ -23,6 +24,25 @@ type anyDisk struct{}
 func (anyDisk) Wait(context.Context) error { return nil }
 func (anyDisk) Low(string) bool            { return false }
 func (anyDisk) Room(int64) bool            { return true }
+
+// waitForRoom returns when the disk has room. Messages that are not taken tell
+// nothing of the stream's end, so meanwhile it is asked for: the lag is to be seen.
+func (x *Indexer) waitForRoom(ctx context.Context) error {
+	for {
+		limited, cancel := context.WithTimeout(ctx, askEvery)
+		err := x.opts.Disk.Wait(limited)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if _, err := x.stream.Ask(ctx, time.Now()); err != nil {
+			x.log.Debug().Err(err).Msg("the end of the stream is not known while the disk has no room")
+		}
+	}
+}
+
+// askEvery is how often the stream's end is asked for while the disk has no room.
+const askEvery = 2 * time.Second
 
 // paced writes what an event writes, and waits for room on the way: one event may
 // write any number of rows, and Badger takes them to the disk before the batch is

@@ -25,6 +25,8 @@ type Stream interface {
 	Read(ctx context.Context, at position.Position, deliver func(*stream.Message) error) error
 	// Head gives what is known of the stream's end.
 	Head() stream.Head
+	// Ask gives what is known of it at since or later, and asks the server if need be.
+	Ask(ctx context.Context, since time.Time) (stream.Head, error)
 }
 
 // Options of an Indexer.
