@@ -141,6 +141,14 @@ func (fs *FS) Copy(t testing.TB, from, to string) {
 	}
 }
 
+// CopySparse copies a file that nobody writes to, without its holes.
+func CopySparse(t testing.TB, from, to string) {
+	t.Helper()
+	if err := copySparse(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func copySparse(from, to string) error {
 	src, err := os.Open(from)
 	if err != nil {

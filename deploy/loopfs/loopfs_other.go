@@ -32,3 +32,6 @@ func (fs *FS) Fill(t testing.TB, _ int64) string { t.Helper(); t.Skip(reason); r
 
 // Free skips the test.
 func (fs *FS) Free(t testing.TB) int64 { t.Helper(); t.Skip(reason); return 0 }
+
+// CopySparse skips the test.
+func CopySparse(t testing.TB, _, _ string) { t.Helper(); t.Skip(reason) }
