@@ -294,6 +294,7 @@ func TestServeErrorsNameSettingSourceProblemAndRemedy(t *testing.T) {
 		{flag("stream-max-age", "99ms"), `stream-max-age: "99ms" is shorter than JetStream allows (from flag --stream-max-age); write at least 100ms, or 0 for no limit`},
 		{flag("stream-max-age", "x"), `stream-max-age: "x" is not a duration (from flag --stream-max-age); ` + duration},
 		{flag("stream-max-bytes", "10G"), `stream-max-bytes: "10G" is not a size (from flag --stream-max-bytes); ` + size},
+		{flag("min-free-bytes", "255MiB"), `min-free-bytes: "255MiB" is less than what is written after ingest has stopped (from flag --min-free-bytes); write at least 256MiB, or 0 to guard nothing`},
 		{flag("stream-max-bytes", "-1"), `stream-max-bytes: "-1" is not a size (from flag --stream-max-bytes); ` + size},
 		{flag("stream-max-bytes", "1.5GiB"), `stream-max-bytes: "1.5GiB" is not a size (from flag --stream-max-bytes); ` + size},
 		{flag("stream-max-bytes", ""), `stream-max-bytes: "" is not a size (from flag --stream-max-bytes); ` + size},

@@ -35,6 +35,7 @@ type told struct {
 // found is what a copy held.
 type found struct {
 	last, watermark uint64
+	torn            bool // the stream ends in the midst of a batch, which was not acknowledged
 }
 
 // check opens what a power cut left in a directory, and gives the first thing that
@@ -48,7 +49,7 @@ func check(t *testing.T, dir string, before told) (f found, err error) {
 		return f, fmt.Errorf("open: %w", err)
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	if f.last, err = checkStream(ctx, p, before.batches); err != nil {
+	if f.last, f.torn, err = checkStream(ctx, p, before.batches); err != nil {
 		return f, fmt.Errorf("the stream: %w", err)
 	}
 	f.watermark, err = checkIndex(ctx, t, p, f.last, before.applied)
@@ -58,20 +59,20 @@ func check(t *testing.T, dir string, before told) (f found, err error) {
 	return f, nil
 }
 
-// checkStream reads all of the stream, gives its last sequence, and fails unless
-// what was acknowledged is in it, at its sequences.
-func checkStream(ctx context.Context, p *parts, acked []batch) (last uint64, err error) {
+// checkStream reads all of the stream, gives its last sequence and whether it
+// ends in the midst of a batch, and fails unless what was acknowledged is in it, at its sequences.
+func checkStream(ctx context.Context, p *parts, acked []batch) (last uint64, torn bool, err error) {
 	st, err := p.js.Stream(ctx, streamName)
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	head := st.CachedInfo().State.LastSeq
 	if err := missing(acked, head); err != nil || head == 0 {
-		return head, err
+		return head, false, err
 	}
 	at, err := p.reader.Begin(ctx, false)
 	if err != nil {
-		return head, err
+		return head, false, err
 	}
 	end := errors.New("the end")
 	h := sha256.New()
@@ -80,6 +81,7 @@ func checkStream(ctx context.Context, p *parts, acked []batch) (last uint64, err
 			return fmt.Errorf("sequence %d comes after %d, %d are missing", m.Seq, last, m.Erased)
 		}
 		last = m.Seq
+		torn = len(m.Header["Nats-Batch-Id"]) > 0 && len(m.Header["Nats-Batch-Commit"]) == 0
 		if len(acked) > 0 && m.Seq >= acked[0].first {
 			h.Write(m.Data)
 			if m.Seq == acked[0].last {
@@ -96,9 +98,9 @@ func checkStream(ctx context.Context, p *parts, acked []batch) (last uint64, err
 		return nil
 	})
 	if !errors.Is(err, end) {
-		return last, err
+		return last, torn, err
 	}
-	return last, nil
+	return last, torn, nil
 }
 
 // missing tells when the stream ends before what was acknowledged.

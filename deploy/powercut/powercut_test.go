@@ -38,7 +38,7 @@ const (
 // TestPowerCuts cuts the power at random moments, and checks what is left.
 func TestPowerCuts(t *testing.T) {
 	m := newMachine(t)
-	ahead, behind := 0, 0
+	ahead, behind, torn := 0, 0, 0
 	for left := *cutsFlag; left > 0; left -= life {
 		for _, c := range m.live(min(left, life), "") {
 			f, err := m.inspect(c)
@@ -48,13 +48,16 @@ func TestPowerCuts(t *testing.T) {
 			if f.watermark < f.last {
 				behind++
 			}
+			if f.torn {
+				torn++
+			}
 			if n := len(c.told.batches); n == 0 || f.last > c.told.batches[n-1].last {
 				ahead++
 			}
 		}
 	}
-	t.Logf("%d images, %d batches acknowledged; in %d the stream held more than was acknowledged, in %d the index was behind it",
-		m.images, len(m.told.batches), ahead, behind)
+	t.Logf("%d images, %d batches acknowledged; in %d the stream held more than was acknowledged, in %d the index was behind it, in %d it ended in the midst of a batch",
+		m.images, len(m.told.batches), ahead, behind, torn)
 }
 
 // TestTheCheckFindsWhatIsLost shows that the check can fail: the child's kernel lies
