@@ -91,7 +91,7 @@ const (
 func (s *Server) ingest(x *exchange, r ingest.Resource) error {
 	seq, stream := s.opts.Index.Applied()
 	x.place(seq, stream)
-	if s.diskFull() {
+	if s.opts.DiskFull != nil && s.opts.DiskFull() {
 		return &query.Error{Code: DiskFull, Detail: "nothing was published: the server takes no events until there is room on its disk"}
 	}
 	items, err := s.ingestItems(x, r, stream)
@@ -198,18 +198,11 @@ func (s *Server) publishError(x *exchange, err error, last uint64, acknowledged 
 		}
 	}
 	report.Sequence = last
-	code := StreamUnavailable
-	if s.diskFull() {
-		code = DiskFull
-	}
 	s.log.Error().Err(err).Str("tenant", x.tenant).Int("acknowledged", acknowledged).Int("of", valid).Msg("ingest could not publish")
-	return s.refuseItems(x, code, fmt.Sprintf(
+	return s.refuseItems(x, StreamUnavailable, fmt.Sprintf(
 		"the stream acknowledged the first %d of %d valid items; of the others it is not known. "+
 			"All may be sent again: what is stored twice changes nothing, unless the record was changed in between", acknowledged, valid), report)
 }
-
-// diskFull reports that no event is taken for want of room.
-func (s *Server) diskFull() bool { return s.opts.DiskFull != nil && s.opts.DiskFull() }
 
 // refuseItems answers with a problem that says what became of each item.
 func (s *Server) refuseItems(x *exchange, code query.Code, detail string, report ingestReport) error {
