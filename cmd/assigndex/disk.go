@@ -59,11 +59,12 @@ func (n *node) holdStream(ctx context.Context) error {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, 10*holdEvery)
-		change := stream.Ensure
+		var err error
 		if low {
-			change = stream.Hold
+			err = stream.Hold(limited, n.js, n.streamConfig(), n.disk.Free(placeStream))
+		} else {
+			err = stream.Ensure(limited, n.js, n.streamConfig())
 		}
-		err := change(limited, n.js, n.streamConfig())
 		cancel()
 		switch {
 		case err == nil:

@@ -152,7 +152,7 @@ func (r *running) ingestUser(key string) (status int, retryAfter, body string) {
 // stops before the disk is full, reads go on, all resumes when there is room, and
 // nothing that was acknowledged is missing.
 func TestAlmostFullDisk(t *testing.T) {
-	const reserve = 192 << 20
+	const reserve = 128 << 20
 	fs := loopfs.New(t, t.TempDir(), 768<<20)
 	log := &lines{}
 	n := startOn(t, fs.Dir, reserve, log)

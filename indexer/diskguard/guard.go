@@ -135,6 +135,18 @@ func (g *Guard) low(name string) bool {
 	return false
 }
 
+// Free gives the bytes that were free at a place at the last look that told, 0 before.
+func (g *Guard) Free(name string) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range g.places {
+		if p := &g.places[i]; p.Name == name {
+			return p.free
+		}
+	}
+	return 0
+}
+
 // Wait looks, and returns when no place is low, or with the context's error.
 func (g *Guard) Wait(ctx context.Context) error {
 	g.Look()

@@ -114,6 +114,9 @@ func TestRoomLeavesTheReserve(t *testing.T) {
 	var d disk
 	d.free.Store(1000)
 	g := d.guard(new(bytes.Buffer), 400)
+	if g.Free("index") != 1000 || g.Free("stream") != 0 {
+		t.Errorf("free are %d and %d", g.Free("index"), g.Free("stream"))
+	}
 	if !g.Room(600) || g.Room(601) {
 		t.Error("of 1000 with a reserve of 400 there is room for 600")
 	}

@@ -20,15 +20,15 @@ func TestHold(t *testing.T) {
 		if err := stream.Ensure(t.Context(), w.js, c); err != nil {
 			t.Fatal(err)
 		}
-		if err := stream.Hold(t.Context(), w.js, c); err != nil {
+		if err := stream.Hold(t.Context(), w.js, c, 100<<20); err != nil {
 			t.Fatal(err)
 		}
 		before := w.stream().CachedInfo().State
-		if limit := w.config().MaxBytes; limit < int64(before.Bytes) || limit > int64(before.Bytes)+64<<20 {
+		if limit := w.config().MaxBytes; limit < int64(before.Bytes) || limit > int64(before.Bytes)+25<<20 {
 			t.Errorf("held at %d bytes, the stream has %d", limit, before.Bytes)
 		}
 		held := w.config().MaxBytes
-		if err := stream.Hold(t.Context(), w.js, c); err != nil || w.config().MaxBytes != held {
+		if err := stream.Hold(t.Context(), w.js, c, 100<<20); err != nil || w.config().MaxBytes != held {
 			t.Errorf("held again: %d bytes, then %d, %v", held, w.config().MaxBytes, err)
 		}
 		w.fill()
@@ -48,10 +48,10 @@ func TestHoldKeepsALowerLimit(t *testing.T) {
 	if err := stream.Ensure(t.Context(), w.js, c); err != nil {
 		t.Fatal(err)
 	}
-	if err := stream.Hold(t.Context(), w.js, c); err != nil || w.config().MaxBytes != 1<<20 {
+	if err := stream.Hold(t.Context(), w.js, c, 100<<20); err != nil || w.config().MaxBytes != 1<<20 {
 		t.Errorf("the limit is %d, %v", w.config().MaxBytes, err)
 	}
-	if err := stream.Hold(t.Context(), w.js, stream.Config{Name: "OTHER"}); err == nil {
+	if err := stream.Hold(t.Context(), w.js, stream.Config{Name: "OTHER"}, 0); err == nil {
 		t.Error("a stream that does not exist is held")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -23,18 +24,26 @@ func (s *Server) Check() error {
 	if ns == nil {
 		return ErrNotRunning
 	}
-	if h := ns.Healthz(&server.HealthzOptions{}); h.Error != "" {
-		return fmt.Errorf("%w: %s", ErrStore, h.Error)
+	for _, e := range ns.Healthz(&server.HealthzOptions{Details: true}).Errors {
+		// What else it finds no restart would mend: a stream that could not be recovered,
+		// or one that is being deleted at this moment.
+		if e.Type == server.HealthzErrorJetStream || strings.Contains(e.Error, writeError) {
+			return fmt.Errorf("%w: %s", ErrStore, e.Error)
+		}
 	}
 	return nil
 }
 
+// writeError is how the server's health tells of a stream that stores nothing more.
+const writeError = " write error: "
+
 const (
 	// healEvery is how often Heal looks.
 	healEvery = time.Second
-	// healAgain is the least time between two restarts, which cut off every client: a
-	// disk that refuses writes for another reason than space fails at once again.
-	healAgain = 10 * time.Second
+	// healAgain is the least time between two restarts, which cut off every client. It
+	// doubles up to healAtMost while they are in vain: a disk that refuses writes for
+	// another reason than space does so again.
+	healAgain, healAtMost = 10 * time.Second, 10 * time.Minute
 )
 
 // Heal looks after JetStream until the context ends, which it returns: when it has
@@ -47,7 +56,7 @@ func (s *Server) Heal(ctx context.Context, room func() bool) error {
 	tick := time.NewTicker(healEvery)
 	defer tick.Stop()
 	var last time.Time // of the last restart
-	told := false
+	wait, told := time.Duration(0), false
 	for {
 		select {
 		case <-ctx.Done():
@@ -56,6 +65,9 @@ func (s *Server) Heal(ctx context.Context, room func() bool) error {
 		}
 		err := s.Check()
 		if err == nil {
+			if time.Since(last) > healAtMost {
+				wait = 0
+			}
 			told = false
 			continue
 		}
@@ -63,10 +75,10 @@ func (s *Server) Heal(ctx context.Context, room func() bool) error {
 			s.options.Logger.Error().Err(err).Msg("the embedded NATS server takes no messages; it is started again when there is room")
 			told = true
 		}
-		if !room() || time.Since(last) < healAgain {
+		if !room() || time.Since(last) < wait {
 			continue
 		}
-		last = time.Now()
+		last, wait = time.Now(), min(max(healAgain, 2*wait), healAtMost)
 		if err := s.restart(ctx); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
