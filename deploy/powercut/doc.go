@@ -3,7 +3,7 @@
 //
 // A child process runs the embedded server with its stream, the indexer and a
 // publisher of atomic batches on an ext4 file system of its own. At random moments
-// its disk is copied as it is at that instant (see package loopfs): what was synced
+// its disk is copied as it is at that instant (see package loopfstest): what was synced
 // is in the copy, what the kernel still held back is not. Each copy is mounted, which
 // replays its journal, and opened: every event that was acknowledged before the copy
 // is in the stream at its sequence, the index opens at a watermark that is neither

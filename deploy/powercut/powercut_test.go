@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/assigndex/assigndex/deploy/loopfs"
+	"github.com/assigndex/assigndex/deploy/loopfstest"
 )
 
 var (
@@ -33,13 +33,21 @@ const (
 	// from the last of them. The kernel writes by itself what is 30 seconds old, so a
 	// life is short.
 	life = 4
+	// fresh is after how many images a new disk takes the place of the old one, which
+	// takes the longer to check the more events it has seen.
+	fresh = 3 * life
 )
 
 // TestPowerCuts cuts the power at random moments, and checks what is left.
 func TestPowerCuts(t *testing.T) {
 	m := newMachine(t)
-	ahead, behind, torn := 0, 0, 0
+	batches, ahead, behind, torn := 0, 0, 0, 0
 	for left := *cutsFlag; left > 0; left -= life {
+		if m.images > 0 && m.images%fresh == 0 {
+			batches += len(m.told.batches)
+			m.told = told{}
+			loopfstest.Format(t, m.disk, diskBytes)
+		}
 		for _, c := range m.live(min(left, life), "") {
 			f, err := m.inspect(c)
 			if err != nil {
@@ -57,7 +65,7 @@ func TestPowerCuts(t *testing.T) {
 		}
 	}
 	t.Logf("%d images, %d batches acknowledged; in %d the stream held more than was acknowledged, in %d the index was behind it, in %d it ended in the midst of a batch",
-		m.images, len(m.told.batches), ahead, behind, torn)
+		m.images, batches+len(m.told.batches), ahead, behind, torn)
 }
 
 // TestTheCheckFindsWhatIsLost shows that the check can fail: the child's kernel lies
@@ -87,9 +95,9 @@ type machine struct {
 	*testing.T
 	seed   uint64
 	rng    *rand.Rand
-	outer  *loopfs.FS // holds the disk
-	disk   string     // the file that is the disk
-	dir    string     // of the images
+	outer  *loopfstest.FS // holds the disk
+	disk   string         // the file that is the disk
+	dir    string         // of the images
 	images int
 
 	told told // by all lives; of a life that is over, what its last image has to hold
@@ -97,7 +105,7 @@ type machine struct {
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	loopfs.Require(t)
+	loopfstest.Require(t)
 	m := &machine{T: t, seed: *seedFlag, dir: *imagesFlag}
 	if m.seed == 0 {
 		m.seed = uint64(time.Now().UnixNano()) % 1_000_000_000
@@ -107,9 +115,9 @@ func newMachine(t *testing.T) *machine {
 	if m.dir == "" {
 		m.dir = t.TempDir()
 	}
-	m.outer = loopfs.New(t, t.TempDir(), diskBytes+diskBytes/2)
+	m.outer = loopfstest.New(t, t.TempDir(), diskBytes+diskBytes/2)
 	m.disk = filepath.Join(m.outer.Dir, "disk.img")
-	loopfs.Format(t, m.disk, diskBytes)
+	loopfstest.Format(t, m.disk, diskBytes)
 	return m
 }
 
@@ -125,7 +133,7 @@ type cut struct {
 // the power with the last of them.
 func (m *machine) live(images int, about string) []cut {
 	m.Helper()
-	inner := loopfs.Mount(m.T, m.disk)
+	inner := loopfstest.Mount(m.T, m.disk)
 	defer inner.Unmount(m.T)
 	c := m.start(inner.Dir, about)
 	defer c.kill()
@@ -173,7 +181,7 @@ func (m *machine) control(dir string) {
 // its life.
 func (m *machine) inspect(c cut) (found, error) {
 	m.Helper()
-	fs := loopfs.Mount(m.T, c.image)
+	fs := loopfstest.Mount(m.T, c.image)
 	for name, want := range map[string]string{syncedFile: syncedFile, unsyncedFile: ""} {
 		got, err := os.ReadFile(filepath.Join(fs.Dir, fmt.Sprint(name, c.number)))
 		if string(got) != want || (err != nil && (want != "" || !os.IsNotExist(err))) {
@@ -183,7 +191,7 @@ func (m *machine) inspect(c cut) (found, error) {
 	f, err := check(m.T, filepath.Join(fs.Dir, "data"), c.told)
 	fs.Unmount(m.T)
 	if c.last {
-		loopfs.CopySparse(m.T, c.image, m.disk)
+		loopfstest.CopySparse(m.T, c.image, m.disk)
 	}
 	if err := os.Remove(c.image); err != nil {
 		m.Error(err)
@@ -200,7 +208,6 @@ type process struct {
 
 	mu      sync.Mutex // guards what follows
 	told    told
-	ready   bool
 	lines   int
 	changed chan struct{} // closed and replaced when one of them changes
 }

@@ -42,7 +42,6 @@ func TestAPlaceIsLowBelowTheReserveAndWellAboveMore(t *testing.T) {
 	var log bytes.Buffer
 	d.free.Store(400)
 	g := d.guard(&log, 400)
-	lines := 0
 	for _, c := range []struct {
 		free    int64
 		broken  bool
@@ -65,10 +64,9 @@ func TestAPlaceIsLowBelowTheReserveAndWellAboveMore(t *testing.T) {
 		log.Reset()
 		g.Look()
 		g.Look()
+		lines := 0
 		if c.changes {
 			lines = 1
-		} else {
-			lines = 0
 		}
 		if g.Low("index") != c.low || g.Low("") != c.low || strings.Count(log.String(), "\n") != lines {
 			t.Errorf("%+v: low %v, logged %q", c, g.Low("index"), log.String())

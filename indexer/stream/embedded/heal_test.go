@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
-	"github.com/assigndex/assigndex/deploy/loopfs"
+	"github.com/assigndex/assigndex/deploy/loopfstest"
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
 	"github.com/assigndex/assigndex/indexer/stream/streamtest"
 )
@@ -19,7 +19,7 @@ import (
 // TestHealAfterAFullDisk first shows the fault: after a write that failed on a full
 // disk the stream takes nothing, although there is room again.
 func TestHealAfterAFullDisk(t *testing.T) {
-	fs := loopfs.New(t, t.TempDir(), 64<<20)
+	fs := loopfstest.New(t, t.TempDir(), 64<<20)
 	s := embedded.New(embedded.Options{StoreDir: fs.Dir + "/nats", Listen: "127.0.0.1:0", Logger: zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.WarnLevel)})
 	if err := s.Check(); !errors.Is(err, embedded.ErrNotRunning) {
 		t.Errorf("before the start: %v", err)

@@ -1,4 +1,4 @@
-// Package loopfs makes small file systems for tests: ext4 in a file, mounted by a
+// Package loopfstest makes small file systems for tests: ext4 in a file, mounted by a
 // loop device, to be filled up, or to be cut off from power.
 //
 // It needs Linux and root, and says in the test's skip what is missing. What it
@@ -13,4 +13,4 @@
 // nobody asked for it to be synced, is not in the copy.
 //
 // Functions may be called from any goroutine; a FS belongs to one at a time.
-package loopfs
+package loopfstest

@@ -1,22 +1,22 @@
 //go:build linux
 
-package loopfs_test
+package loopfstest_test
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/assigndex/assigndex/deploy/loopfs"
+	"github.com/assigndex/assigndex/deploy/loopfstest"
 )
 
 // TestACopyHoldsWhatWasSyncedAndNothingElse shows that a copy is a power cut: a
 // file that was written and not synced is not in it.
 func TestACopyHoldsWhatWasSyncedAndNothingElse(t *testing.T) {
-	outer := loopfs.New(t, t.TempDir(), 256<<20)
+	outer := loopfstest.New(t, t.TempDir(), 256<<20)
 	disk := filepath.Join(outer.Dir, "inner.img")
-	loopfs.Format(t, disk, 64<<20)
-	inner := loopfs.Mount(t, disk)
+	loopfstest.Format(t, disk, 64<<20)
+	inner := loopfstest.Mount(t, disk)
 	write := func(name string, sync bool) {
 		t.Helper()
 		f, err := os.Create(filepath.Join(inner.Dir, name))
@@ -37,7 +37,7 @@ func TestACopyHoldsWhatWasSyncedAndNothingElse(t *testing.T) {
 	write("synced", true)
 	copied := filepath.Join(t.TempDir(), "copy.img")
 	outer.Copy(t, disk, copied)
-	cut := loopfs.Mount(t, copied)
+	cut := loopfstest.Mount(t, copied)
 	if got, err := os.ReadFile(filepath.Join(cut.Dir, "synced")); err != nil || string(got) != "synced" {
 		t.Errorf("the synced file holds %q, %v", got, err)
 	}

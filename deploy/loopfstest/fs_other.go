@@ -1,6 +1,6 @@
 //go:build !linux
 
-package loopfs
+package loopfstest
 
 import "testing"
 
