@@ -93,11 +93,16 @@ func newUpstream(t *testing.T, url string) *upstream {
 
 // batch publishes 100 assignments of about 10 kB each. What was not acknowledged is
 // not published again.
-func (u *upstream) batch(ctx context.Context) error {
+func (u *upstream) batch(ctx context.Context) error { return u.publish(ctx, 100) }
+
+// one publishes one, which is not an atomic batch.
+func (u *upstream) one(ctx context.Context) error { return u.publish(ctx, 1) }
+
+func (u *upstream) publish(ctx context.Context, n int) error {
 	filling := strings.Repeat("x", 10_000)
 	var msgs []publisher.Message
 	var ids []string
-	for range 100 {
+	for range n {
 		u.sent++
 		id := fmt.Sprintf("e%07d", u.sent)
 		m, err := publisher.NewRecord(events.AssignmentUpserted, fmt.Appendf(nil, `{"usr_id":"u","ent_id":%q,"note":%q}`, id, filling))
@@ -259,6 +264,58 @@ func TestAlmostFullDisk(t *testing.T) {
 	}
 	if _, ready := n.get("/readyz"); !strings.Contains(ready, `"troubles":[]`) {
 		t.Errorf("/readyz says %s", ready)
+	}
+}
+
+// TestDiskFilledBySomebodyElse fills the disk to the last byte at once, faster than
+// the guard can look: a write of JetStream fails, which it does not recover from by
+// itself. The index has stopped by then. With room again all goes on.
+func TestDiskFilledBySomebodyElse(t *testing.T) {
+	fs := loopfstest.New(t, t.TempDir(), 768<<20)
+	log := &lines{}
+	n := startOn(t, fs.Dir, 128<<20, log)
+	key := n.must("", "key", "create", "--name", "test")
+	up := newUpstream(t, n.natsURL())
+	for range 3 {
+		if err := up.batch(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait := func() {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), diskPatience)
+		defer cancel()
+		if err := n.index.Wait(ctx, up.last); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait()
+	ballast := fs.Fill(t, 0)
+	eventually(t, "JetStream has stopped storing", func() error {
+		if n.nats.Check() != nil {
+			return nil
+		}
+		return errors.Join(up.one(t.Context()), errors.New("it stores"))
+	})
+	t.Logf("on the full disk: %v", n.nats.Check())
+	rows := n.must("", "query", "--api-key", key, "--usr", "u", "--page-size", "5000", "--output", "ndjson")
+	if got := strings.Count(rows, "ent_id"); got < 300 {
+		t.Errorf("a listing gives %d rows on the full disk", got)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream takes events again", func() error { return up.one(t.Context()) })
+	wait()
+	n.equalsFresh(up.last)
+	rows = n.must("", "query", "--api-key", key, "--usr", "u", "--page-size", "5000", "--output", "ndjson")
+	for id := range up.acked {
+		if !strings.Contains(rows, id) {
+			t.Fatalf("%s was acknowledged and is missing", id)
+		}
+	}
+	if !strings.Contains(log.String(), "was started again") {
+		t.Errorf("the log does not say that the server was started again:\n%s", log)
 	}
 }
 
