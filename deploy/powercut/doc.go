@@ -20,5 +20,5 @@
 //
 //	go test -count=1 -timeout 30m ./deploy/powercut -cuts 40
 //
-// which takes about two minutes on a quiet machine with two cores.
+// which took four minutes on two busy cores.
 package powercut
