@@ -292,10 +292,10 @@ func TestDiskFilledBySomebodyElse(t *testing.T) {
 	wait()
 	ballast := fs.Fill(t, 0)
 	eventually(t, "JetStream has stopped storing", func() error {
-		if n.nats.Check() != nil {
-			return nil
+		if stores := n.nats.Check() == nil; stores {
+			return errors.Join(up.one(t.Context()), errors.New("it stores"))
 		}
-		return errors.Join(up.one(t.Context()), errors.New("it stores"))
+		return nil
 	})
 	t.Logf("on the full disk: %v", n.nats.Check())
 	rows := n.must("", "query", "--api-key", key, "--usr", "u", "--page-size", "5000", "--output", "ndjson")
