@@ -17,6 +17,10 @@ const minHistory = time.Minute
 // maxPageSizeLimit is the largest --max-page-size, in rows.
 const maxPageSizeLimit = 100_000
 
+// MinReserve is the least that --min-free-bytes guards: what two memtables, the
+// compactions under way and a batch of the stream may still write.
+const MinReserve = 256 << 20
+
 // Serve holds the settings of "assigndex serve".
 type Serve struct {
 	ConfigFile string // the YAML file that was read; empty: none
@@ -36,9 +40,12 @@ type Serve struct {
 	History time.Duration // the window as configured; HistoryWindow is the one that holds
 	// HistoryMaxBytes is the room that history may take on disk; 0: any.
 	HistoryMaxBytes int64
-	Limits          Limits
-	MaxPageSize     int           // largest page of a listing, in rows
-	ReadyMaxLag     time.Duration // lag above which the server says that it is not ready; 0: none
+	// MinFreeBytes is how much has to be free on the disks of the data directory for
+	// events to be taken; 0: nothing is guarded.
+	MinFreeBytes int64
+	Limits       Limits
+	MaxPageSize  int           // largest page of a listing, in rows
+	ReadyMaxLag  time.Duration // lag above which the server says that it is not ready; 0: none
 
 	Score Score // levels of scores
 	Token Token
@@ -123,6 +130,11 @@ var mainSettings = []setting[Serve]{
 		name: "history-max-bytes", preset: "0", form: formSize,
 		help: "room on disk past which history reaches less far back, down to one minute, such as 10GiB; 0: any",
 		set:  into(func(s *Serve) *int64 { return &s.HistoryMaxBytes }, parseSize),
+	},
+	{
+		name: "min-free-bytes", preset: "1GiB", form: formSize,
+		help: "room on the disk of the data directory below which no event is taken and reads go on, at least 256MiB; 0: none",
+		set:  into(func(s *Serve) *int64 { return &s.MinFreeBytes }, parseReserve),
 	},
 	{
 		name: "max-page-size", preset: "5000", form: formCount,

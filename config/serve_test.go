@@ -73,9 +73,10 @@ func TestServeDefaultsAreTheContract(t *testing.T) {
 	want := Serve{
 		DataDir: "./data", Listen: "127.0.0.1:8080", NATSURL: "", NATSListen: "127.0.0.1:4222", NATSCreds: "",
 		Stream: "ASSIGNMENTS", StreamMaxAge: 0, StreamMaxBytes: 0, StreamReplicas: 1, History: 24 * time.Hour, MaxPageSize: 5000,
-		Limits:   Limits{Reads: 64, Ingests: 4},
-		Score:    Score{High: 0.75, Medium: 0.35},
-		LogLevel: zerolog.InfoLevel, LogFormat: LogConsole,
+		MinFreeBytes: 1 << 30,
+		Limits:       Limits{Reads: 64, Ingests: 4},
+		Score:        Score{High: 0.75, Medium: 0.35},
+		LogLevel:     zerolog.InfoLevel, LogFormat: LogConsole,
 		Token: Token{TenantClaim: "tenant", RoleClaim: "role", AdminRole: "admin", WriterRole: "writer"},
 	}
 	if got := DefaultServe(); got != want {
@@ -127,6 +128,10 @@ var everySetting = []struct {
 	{
 		"history-max-bytes", "10GiB", "5 MB", "1073741824",
 		func(s Serve) any { return s.HistoryMaxBytes }, int64(10 << 30), int64(5e6), int64(1 << 30),
+	},
+	{
+		"min-free-bytes", "0", "5 GB", "268435456",
+		func(s Serve) any { return s.MinFreeBytes }, int64(0), int64(5e9), int64(1 << 28),
 	},
 	{"max-page-size", "1", "100000", "250", func(s Serve) any { return s.MaxPageSize }, 1, 100000, 250},
 	{"limits.reads", "1", "100000", "9", func(s Serve) any { return s.Limits.Reads }, 1, 100000, 9},
@@ -289,6 +294,7 @@ func TestServeErrorsNameSettingSourceProblemAndRemedy(t *testing.T) {
 		{flag("stream-max-age", "99ms"), `stream-max-age: "99ms" is shorter than JetStream allows (from flag --stream-max-age); write at least 100ms, or 0 for no limit`},
 		{flag("stream-max-age", "x"), `stream-max-age: "x" is not a duration (from flag --stream-max-age); ` + duration},
 		{flag("stream-max-bytes", "10G"), `stream-max-bytes: "10G" is not a size (from flag --stream-max-bytes); ` + size},
+		{flag("min-free-bytes", "255MiB"), `min-free-bytes: "255MiB" is less than what is written after ingest has stopped (from flag --min-free-bytes); write at least 256MiB, or 0 to guard nothing`},
 		{flag("stream-max-bytes", "-1"), `stream-max-bytes: "-1" is not a size (from flag --stream-max-bytes); ` + size},
 		{flag("stream-max-bytes", "1.5GiB"), `stream-max-bytes: "1.5GiB" is not a size (from flag --stream-max-bytes); ` + size},
 		{flag("stream-max-bytes", ""), `stream-max-bytes: "" is not a size (from flag --stream-max-bytes); ` + size},

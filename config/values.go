@@ -106,6 +106,15 @@ func parseSize(text string) (int64, error) {
 	return n * unit, nil
 }
 
+// parseReserve reads a size that is none or large enough to be of use.
+func parseReserve(text string) (int64, error) {
+	n, err := parseSize(text)
+	if err == nil && n > 0 && n < MinReserve {
+		return 0, bad("is less than what is written after ingest has stopped", "write at least 256MiB, or 0 to guard nothing")
+	}
+	return n, err
+}
+
 // parseSwitch reads true or false.
 func parseSwitch(text string) (bool, error) {
 	switch strings.ToLower(text) {

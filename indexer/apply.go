@@ -32,6 +32,9 @@ func (x *Indexer) apply(ctx context.Context, decoded <-chan item, commits chan<-
 		case <-ctx.Done():
 			return ctx.Err()
 		case first := <-decoded:
+			if err := x.waitForRoom(ctx); err != nil {
+				return err
+			}
 			s, err := x.fill(ctx, before, mark, first, decoded, commits)
 			if err != nil {
 				s.batch.Cancel()
@@ -58,7 +61,7 @@ func (x *Indexer) fill(
 ) (sealed, error) {
 	s := sealed{batch: x.store.NewBatch(before), mark: mark, began: time.Now()}
 	for {
-		if err := x.applyOne(s.batch, it); err != nil {
+		if err := x.applyOne(ctx, s.batch, it); err != nil {
 			return s, fmt.Errorf("apply sequence %d: %w", it.msg.Seq, err)
 		}
 		s.events++
@@ -123,6 +126,9 @@ func (x *Indexer) commit(ctx context.Context, commits <-chan sealed) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-window.C:
+			if x.opts.Disk.Low("") {
+				continue // what is pruned then is written first
+			}
 			if err := x.advanceFloor(time.Now()); err != nil {
 				return fmt.Errorf("advance the history window: %w", err)
 			}
@@ -138,7 +144,7 @@ func (x *Indexer) commit(ctx context.Context, commits <-chan sealed) error {
 	}
 }
 
-func (x *Indexer) applyOne(batch *store.Batch, it item) error {
+func (x *Indexer) applyOne(ctx context.Context, batch *store.Batch, it item) error {
 	batch.At(it.msg.Seq)
 	if it.msg.Erased > 0 {
 		x.opts.Metrics.erased(it.msg.Erased)
@@ -148,7 +154,8 @@ func (x *Indexer) applyOne(batch *store.Batch, it item) error {
 	if it.err != nil {
 		return x.quarantine(batch, it)
 	}
-	outcome, err := fold.Apply(&it.event, rows.Moment{Seq: it.msg.Seq, Nano: it.msg.Time.UnixNano()}, batch, batch)
+	outcome, err := fold.Apply(&it.event, rows.Moment{Seq: it.msg.Seq, Nano: it.msg.Time.UnixNano()}, batch,
+		&paced{Batch: batch, wait: func() error { return x.waitForRoom(ctx) }})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@
 // Concurrency: Run has three goroutines in a row: one reads and decodes, one
 // folds into batches, one makes batches durable and moves the watermark. The one
 // before it is at most one batch ahead, above the watermark, where nobody reads.
+// While the disk has no room (Disk) the second one waits, and readers keep what they have.
 // Two more remove what the history window no longer needs, and give its room back.
 // Index may be used from any goroutine, before Run as well.
 package indexer

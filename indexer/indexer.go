@@ -30,6 +30,8 @@ type Stream interface {
 	Rejoin(ctx context.Context, at position.Position, floor uint64, older stream.Ladder) (position.Position, error)
 	// Head gives what is known of the stream's end.
 	Head() stream.Head
+	// Ask gives what is known of it at since or later, and asks the server if need be.
+	Ask(ctx context.Context, since time.Time) (stream.Head, error)
 }
 
 // Options of an Indexer.
@@ -42,6 +44,7 @@ type Options struct {
 	Metrics       *Metrics // nil: none
 	// RejoinEvery is how often a stream that cannot be read on is looked at again; 0: 3 s.
 	RejoinEvery time.Duration
+	Disk          Disk     // nil: nothing is known of the disk
 }
 
 const (
@@ -80,6 +83,9 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
+	}
+	if o.Disk == nil {
+		o.Disk = anyDisk{}
 	}
 	x := &Indexer{
 		store: st, stream: s, opts: o, log: o.Logger,

@@ -55,11 +55,12 @@ func (x *Indexer) fitWindow() {
 type reclaimed struct {
 	floor uint64 // for which it was looked at last
 	dead  int64  // bytes that could not be given back after all
+	short bool   // the disk had too little room for it
 }
 
 func (x *Indexer) reclaimIfWorth(ctx context.Context, last reclaimed) reclaimed {
 	floor := x.store.Floor()
-	if floor == last.floor {
+	if floor == last.floor && !last.short {
 		return last
 	}
 	last.floor = floor
@@ -67,6 +68,14 @@ func (x *Indexer) reclaimIfWorth(ctx context.Context, last reclaimed) reclaimed 
 	if !before.Worth() || before.Dead < 2*last.dead {
 		return last
 	}
+	// While it compacts, the disk holds the index twice in the worst case.
+	if was := last.short; !x.opts.Disk.Room(before.Tables) {
+		if last.short = true; !was {
+			x.log.Warn().Int64("needs_bytes", before.Tables).Msg("room in the index is not given back: the disk has too little for that")
+		}
+		return last
+	}
+	last.short = false
 	began := time.Now()
 	if err := x.store.Reclaim(ctx); err != nil {
 		if ctx.Err() == nil {

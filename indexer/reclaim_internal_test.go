@@ -87,8 +87,17 @@ func TestReclaimIfWorth(t *testing.T) {
 		write()
 	}
 	advance()
-	look(2)
+	x.opts.Disk = fullDisk{}
+	look(1) // the disk has no room for the index twice
+	look(1)
+	x.opts.Disk = anyDisk{}
+	look(2) // the floor has not moved meanwhile
 }
+
+// fullDisk is a disk without room.
+type fullDisk struct{ anyDisk }
+
+func (fullDisk) Room(int64) bool { return false }
 
 func counterValue(t *testing.T, c prometheus.Counter) float64 {
 	t.Helper()

@@ -13,6 +13,9 @@ func (x *Indexer) tidy(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-x.floorMoved:
+			if err := x.opts.Disk.Wait(ctx); err != nil {
+				return err
+			}
 			if _, err := x.store.PruneChanges(ctx); err != nil {
 				return fmt.Errorf("prune the change log: %w", err)
 			}

@@ -51,6 +51,7 @@ func (p *program) demo(ctx context.Context, company sample.Company) (err error) 
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen = dir, freeOr(ctx, cfg.Listen), freeOr(ctx, cfg.NATSListen)
+	cfg.MinFreeBytes = config.MinReserve // temporary directories are often small
 	log := config.NewLogger(p.err, p.environ, cfg.LogLevel, cfg.LogFormat)
 	n, err := openNode(ctx, cfg, log)
 	if err != nil {

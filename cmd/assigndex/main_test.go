@@ -48,6 +48,9 @@ func buildBinary(t *testing.T) string {
 }
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(fullDiskDir); dir != "" {
+		os.Exit(beFull(dir))
+	}
 	code := m.Run()
 	if path, err := binaryOnce(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path)) // a temporary directory

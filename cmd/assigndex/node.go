@@ -18,6 +18,7 @@ import (
 	"github.com/assigndex/assigndex/config"
 	"github.com/assigndex/assigndex/events/publisher"
 	"github.com/assigndex/assigndex/indexer"
+	"github.com/assigndex/assigndex/indexer/diskguard"
 	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
@@ -38,6 +39,8 @@ type node struct {
 
 	nats     *embedded.Server // nil: NATS is elsewhere
 	nc       *nats.Conn
+	js       jetstream.JetStream
+	disk     *diskguard.Guard
 	store    *store.Store
 	indexer  *indexer.Indexer
 	index    *indexer.Index
@@ -70,14 +73,12 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 	if err != nil {
 		return nil, err
 	}
+	n.js, n.disk = js, n.newDiskGuard()
 	n.store, err = store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "index"), Thresholds: n.levels(), Logger: log})
 	if err != nil {
 		return nil, err
 	}
-	err = stream.Ensure(ctx, js, stream.Config{
-		Name: cfg.Stream, MaxAge: cfg.StreamMaxAge, MaxBytes: cfg.StreamMaxBytes, Replicas: n.replicas(), Own: cfg.EmbeddedNATS(),
-		Present: n.store.Applied().Seq > 0,
-	})
+	err = stream.Ensure(ctx, js, n.streamConfig())
 	if err != nil && !errors.Is(err, stream.ErrAbsent) { // the indexer tells of that, and what is there is served
 		return nil, err
 	}
@@ -90,6 +91,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	metrics := indexer.NewMetrics()
 	n.indexer = indexer.New(n.store, reader, indexer.Options{
 		History: n.cfg.HistoryWindow(), HistoryBytes: n.cfg.HistoryMaxBytes, AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
+		Disk: n.disk,
 	})
 	n.index = indexer.NewIndex(n.store, reader)
 	lag := func(now time.Time) query.Lag {
@@ -98,6 +100,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
+		n.disk,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics,
 		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes, Quarantine: n.index.QuarantineSize},
 	)
@@ -117,7 +120,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 		Index: n.index, Lag: lag, Auth: auth, Publisher: n.ingest, Presence: n.index, Levels: n.levels(),
 		Quarantine: n.index, Settler: settler{reader: reader, publisher: n.ingest},
 		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
-		Troubles: n.troubles, Limits: n.limits(),
+		Troubles: n.troubles, Limits: n.limits(), DiskFull: func() bool { return n.disk.Low("") },
 	})
 	return err
 }
@@ -149,7 +152,7 @@ const maxKeysAge = 30 * time.Second
 // troubles tells what is wrong although the server serves.
 func (n *node) troubles() []string {
 	now := time.Now()
-	all := n.index.Troubles(now)
+	all := append(n.index.Troubles(now), n.disk.Troubles()...)
 	if age, known := n.known.Age(now); known && age > maxKeysAge {
 		all = append(all, fmt.Sprintf("the API keys were last confirmed %s ago: a revocation may be missing", age.Round(time.Second)))
 	}
@@ -189,6 +192,12 @@ func (n *node) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return n.indexer.Run(ctx) })
 	g.Go(func() error { return n.keys.Run(ctx, n.known) })
+	g.Go(func() error {
+		if err := n.guardDisk(ctx); ctx.Err() == nil {
+			return err
+		}
+		return nil
+	})
 	if n.tokens != nil {
 		g.Go(func() error { return n.tokens.Run(ctx) })
 	}

@@ -256,6 +256,7 @@ func examineIngest(t *testing.T, e *exam, f *contractFixture) {
 			`"rights":[{"name":"r","values":["v"]}],"params":{"n":1},"valid_from":"2026-01-31","valid_until":"2026-02-01T00:00:00Z","note":""}`,
 			`{"usr_id":"i","ent_id":"e"}`, `{"usr_id":"i","ent_id":"e","score":1.5}`},
 	}
+	full := newContractFixture(t, func(o *Options) { o.DiskFull = func() bool { return true } })
 	for resource, it := range items {
 		batch := func(action, list string) string { return fmt.Sprintf(`{"action":%q,%q:[%s]}`, action, it.array, list) }
 		for _, action := range []string{"create", "update", "upsert", "create", "delete", "update"} { // the last two meet what is there, and is not
@@ -285,6 +286,9 @@ func examineIngest(t *testing.T, e *exam, f *contractFixture) {
 		}
 		post(resource, batch("upsert", it.id+","+it.full+","+it.bad), question{status: 503, code: StreamUnavailable, illegal: true})
 		f.publisher.err = nil
+		e.ask(t, full.writer, question{
+			name: resource + " on a full disk", path: "/api/ingest/" + resource, body: batch("upsert", it.id), status: 503, code: DiskFull,
+		})
 	}
 	for _, item := range []string{
 		`{"grp_id":"g","type":"GROUP","ent_id":"e"}`, `{"grp_id":"g","type":"DYNAMIC_GROUP","ent_id":"e","usr_id":""}`,

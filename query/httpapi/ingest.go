@@ -42,6 +42,7 @@ type Presence interface {
 const (
 	InvalidItems      query.Code = "invalid_items"
 	StreamUnavailable query.Code = "stream_unavailable"
+	DiskFull          query.Code = "disk_full"
 )
 
 // ingestRoute makes the route of a resource.
@@ -90,6 +91,9 @@ const (
 func (s *Server) ingest(x *exchange, r ingest.Resource) error {
 	seq, stream := s.opts.Index.Applied()
 	x.place(seq, stream)
+	if s.opts.DiskFull != nil && s.opts.DiskFull() {
+		return &query.Error{Code: DiskFull, Detail: "nothing was published: the server takes no events until there is room on its disk"}
+	}
 	items, err := s.ingestItems(x, r, stream)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -383,6 +384,22 @@ func TestIngestThatTheStreamBreaksOff(t *testing.T) {
 	}
 	if p, _ := f.list(`{}`); len(p.Assignments) != 3 {
 		t.Errorf("%s", p.Assignments)
+	}
+}
+
+func TestIngestOnAnAlmostFullDisk(t *testing.T) {
+	var full atomic.Bool
+	f := newIngesting(t, func(o *Options) { o.DiskFull = full.Load })
+	const body = `{"action":"upsert","identities":[{"usr_id":"u"}]}`
+	full.Store(true)
+	a := f.ingest("identities", body)
+	p := wantProblem(t, a, 503, DiskFull, "")
+	if !strings.Contains(p.Detail, "nothing was published") || a.header.Get("Retry-After") != "30" {
+		t.Errorf("%v %s", a.header, p.Detail)
+	}
+	full.Store(false)
+	if a := f.ingest("identities", body); a.status != 200 {
+		t.Errorf("with room again: %d %s", a.status, a.body)
 	}
 }
 

@@ -54,6 +54,7 @@ var kinds = map[query.Code]kind{
 	InvalidItems:      {http.StatusUnprocessableEntity, "No item of the batch is valid"},
 	NotAnEvent:        {http.StatusUnprocessableEntity, "Not an event"},
 	MessageGone:       {http.StatusGone, "The message is gone"},
+	DiskFull:          {http.StatusServiceUnavailable, "The disk is almost full"},
 	StreamUnavailable: {http.StatusServiceUnavailable, "The stream does not take events"},
 
 	Unauthenticated:  {http.StatusUnauthorized, "Valid credentials are needed"},
@@ -82,6 +83,9 @@ const typePrefix = "https://github.com/assigndex/assigndex/blob/main/query/API.m
 
 // retryAfter is what a client should wait after a 503, in seconds.
 const retryAfter = "1"
+
+// retryAfterDisk is the same while there is no room: somebody has to make some.
+const retryAfterDisk = "30"
 
 // refuse answers a request that failed.
 func (s *Server) refuse(x *exchange, err error) {
@@ -126,6 +130,9 @@ func (s *Server) refuseWith(x *exchange, problem *query.Error, object []byte) {
 	case http.StatusServiceUnavailable:
 		if h["Retry-After"] == nil {
 			h["Retry-After"] = []string{retryAfter}
+			if problem.Code == DiskFull {
+				h["Retry-After"] = []string{retryAfterDisk}
+			}
 		}
 	}
 	if form := x.route.problem; form != nil {

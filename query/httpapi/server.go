@@ -38,6 +38,7 @@ type Options struct {
 	Troubles    func() []string      // what /readyz tells operators; nil: nothing
 	Limits      Limits               // of what is served at once, and of callers
 	Watch       WatchOptions         // what watches may cost
+	DiskFull    func() bool          // reports that no event may be published for want of room; nil: never
 	Registry    *prometheus.Registry // gets the server's metrics, and is what /metrics shows
 	Logger      zerolog.Logger
 

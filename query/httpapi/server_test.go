@@ -198,7 +198,7 @@ func TestEveryCodeHasAKind(t *testing.T) {
 		query.InvalidJSON, query.UnknownField, query.InvalidField, query.ConflictingFields, query.InvalidCursor, query.CursorMismatch,
 		query.StreamChanged, query.HistoryPruned, query.NotReady, query.NotReached, query.BeyondEnd, TooManyWatches,
 		Unauthenticated, TenantRequired, TenantForbidden, RoleForbidden, InvalidHeader, NotFound, MethodNotAllowed, RequestTimeout,
-		BodyTooLarge, UnsupportedMedia, Lagging, Internal, query.TooManyRows, InvalidItems, StreamUnavailable, NotAnEvent, MessageGone,
+		BodyTooLarge, UnsupportedMedia, Lagging, Internal, query.TooManyRows, InvalidItems, StreamUnavailable, NotAnEvent, MessageGone, DiskFull,
 	} {
 		if k, ok := kinds[code]; !ok || http.StatusText(k.status) == "" || k.title == "" {
 			t.Errorf("%s: %+v", code, k)

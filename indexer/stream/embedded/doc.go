@@ -12,8 +12,9 @@
 //
 // A full disk: after a failed write the server refuses every later one, or turns
 // JetStream off, and stays so when space was freed. Close and Start make it
-// whole again; clients reconnect by themselves. Keeping space free is the business of the limits of
-// the streams, not of this package.
+// whole again; clients reconnect by themselves. Check tells, and Heal does it. Keeping
+// space free is the business of the limits of the streams (stream.Hold), not of this
+// package.
 //
 // Concurrency: every method of Server may be called from any goroutine. Start
 // and Close exclude each other.
