@@ -44,7 +44,7 @@ type Options struct {
 	Metrics       *Metrics // nil: none
 	// RejoinEvery is how often a stream that cannot be read on is looked at again; 0: 3 s.
 	RejoinEvery time.Duration
-	Disk          Disk     // nil: nothing is known of the disk
+	Disk        Disk // nil: nothing is known of the disk
 }
 
 const (

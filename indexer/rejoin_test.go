@@ -395,6 +395,8 @@ func (p *partingStream) Rejoin(ctx context.Context, at position.Position, _ uint
 	return at, ctx.Err()
 }
 
+func (p *partingStream) Ask(context.Context, time.Time) (stream.Head, error) { return p.Head(), nil }
+
 func (p *partingStream) Head() stream.Head { return stream.Head{Seq: 300, Seen: time.Now()} }
 
 // What was read before the stream parted is applied first: it may be held nowhere else.

@@ -66,16 +66,16 @@ func eventually(t *testing.T, what string, ask func() error) {
 	}
 }
 
-// upstream publishes assignments that are all different, in batches, and counts what
+// loader publishes assignments that are all different, in batches, and counts what
 // was acknowledged.
-type upstream struct {
+type loader struct {
 	*publisher.Publisher
 	sent  int
 	acked map[string]bool // ids of entitlements
 	last  uint64
 }
 
-func newUpstream(t *testing.T, url string) *upstream {
+func newLoader(t *testing.T, url string) *loader {
 	t.Helper()
 	nc, err := nats.Connect(url, publisher.ConnectOptions()...)
 	if err != nil {
@@ -86,17 +86,17 @@ func newUpstream(t *testing.T, url string) *upstream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &upstream{Publisher: p, acked: make(map[string]bool)}
+	return &loader{Publisher: p, acked: make(map[string]bool)}
 }
 
 // batch publishes 100 assignments of about 10 kB each. What was not acknowledged is
 // not published again.
-func (u *upstream) batch(ctx context.Context) error { return u.publish(ctx, 100) }
+func (u *loader) batch(ctx context.Context) error { return u.publish(ctx, 100) }
 
 // one publishes one, which is not an atomic batch.
-func (u *upstream) one(ctx context.Context) error { return u.publish(ctx, 1) }
+func (u *loader) one(ctx context.Context) error { return u.publish(ctx, 1) }
 
-func (u *upstream) publish(ctx context.Context, n int) error {
+func (u *loader) publish(ctx context.Context, n int) error {
 	filling := strings.Repeat("x", 10_000)
 	var msgs []publisher.Message
 	var ids []string
@@ -160,7 +160,7 @@ func TestAlmostFullDisk(t *testing.T) {
 	log := &lines{}
 	n := startOn(t, fs.Dir, reserve, log)
 	key := n.must("", "key", "create", "--name", "test", "--role", "writer")
-	up := newUpstream(t, n.natsURL())
+	up := newLoader(t, n.natsURL())
 	for range 5 {
 		if err := up.batch(t.Context()); err != nil {
 			t.Fatal(err)
@@ -273,7 +273,7 @@ func TestDiskFilledBySomebodyElse(t *testing.T) {
 	log := &lines{}
 	n := startOn(t, fs.Dir, 128<<20, log)
 	key := n.must("", "key", "create", "--name", "test")
-	up := newUpstream(t, n.natsURL())
+	up := newLoader(t, n.natsURL())
 	for range 3 {
 		if err := up.batch(t.Context()); err != nil {
 			t.Fatal(err)

@@ -80,7 +80,7 @@ func TestFullDiskWithoutGuard(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	up := newUpstream(t, url.Text())
+	up := newLoader(t, url.Text())
 	if err := up.batch(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func checkStream(ctx context.Context, p *parts, acked []batch) (last uint64, tor
 	}
 	end := errors.New("the end")
 	h := sha256.New()
-	err = p.reader.Read(ctx, at, func(m *stream.Message) error {
+	err = p.reader.Read(ctx, at, nil, func(m *stream.Message) error {
 		if m.Erased > 0 || m.Seq != last+1 {
 			return fmt.Errorf("sequence %d comes after %d, %d are missing", m.Seq, last, m.Erased)
 		}
