@@ -73,7 +73,7 @@ func TestServeDefaultsAreTheContract(t *testing.T) {
 	want := Serve{
 		DataDir: "./data", Listen: "127.0.0.1:8080", NATSURL: "", NATSListen: "127.0.0.1:4222", NATSCreds: "",
 		Stream: "ASSIGNMENTS", StreamMaxAge: 0, StreamMaxBytes: 0, StreamReplicas: 1, History: 24 * time.Hour, MaxPageSize: 5000,
-		Limits:   Limits{Reads: 64, Ingests: 4},
+		Limits:   Limits{Ingests: 4, Connections: 4096},
 		Score:    Score{High: 0.75, Medium: 0.35},
 		LogLevel: zerolog.InfoLevel, LogFormat: LogConsole,
 		Token: Token{TenantClaim: "tenant", RoleClaim: "role", AdminRole: "admin", WriterRole: "writer"},
@@ -131,6 +131,7 @@ var everySetting = []struct {
 	{"max-page-size", "1", "100000", "250", func(s Serve) any { return s.MaxPageSize }, 1, 100000, 250},
 	{"limits.reads", "1", "100000", "9", func(s Serve) any { return s.Limits.Reads }, 1, 100000, 9},
 	{"limits.ingests", "1", "100000", "9", func(s Serve) any { return s.Limits.Ingests }, 1, 100000, 9},
+	{"limits.connections", "16", "100000", "99", func(s Serve) any { return s.Limits.Connections }, 16, 100000, 99},
 	{"limits.caller-per-second", "0.5", "1e6", "9", func(s Serve) any { return s.Limits.CallerPerSecond }, 0.5, 1e6, 9.0},
 	{"limits.caller-burst", "1", "100000", "9", func(s Serve) any { return s.Limits.CallerBurst }, 1, 100000, 9},
 	{"limits.caller-at-once", "1", "100000", "9", func(s Serve) any { return s.Limits.CallerAtOnce }, 1, 100000, 9},

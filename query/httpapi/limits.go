@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/assigndex/assigndex/query"
@@ -16,21 +17,32 @@ import (
 // is asked than can be done: the rest is turned away, with the time after which
 // another try makes sense.
 type Limits struct {
-	Reads   int              // queries at once; 0: DefaultReads. Four times as many may wait for a moment
-	Ingests int              // ingest requests at once; 0: DefaultIngests. As for queries
+	Reads   int              // queries at once; 0: four for each processor, at least 8. 16 times as many may wait for a moment
+	Ingests int              // ingest requests at once; 0: DefaultIngests. Four times as many may wait
 	Caller  admission.Limits // of each key or token subject; zero: none
+	// Connections are at most so many, whatever they do; 0: DefaultConnections.
+	Connections int
 }
 
 // The limits where Options names none.
 const (
-	DefaultReads   = 64
-	DefaultIngests = 4
+	DefaultIngests     = 4
+	DefaultConnections = 4096
 )
 
+// defaultReads is the number of queries at once where Options names none. Reading
+// is work for processors: with more at once none is done sooner, and each takes
+// longer. BenchmarkOverload shows it.
+func defaultReads() int { return max(8, 4*runtime.GOMAXPROCS(0)) }
+
 const (
-	waitingShare  = 4 // as many times more requests wait as run at once
-	readPatience  = 250 * time.Millisecond
-	writePatience = 2 * time.Second
+	// Many quick reads may wait, since their turn comes soon, and slow ones only for a
+	// moment, which is all that waiting adds to the time of an answer.
+	waitingReads = 16 // for each that may run
+	readPatience = 100 * time.Millisecond
+	// A batch of events takes longer, and is not sent again as easily.
+	waitingIngests = 4 // for each that may run
+	ingestPatience = 2 * time.Second
 	// slowClient is how long a request keeps its place while it waits for its client
 	// to send or to read.
 	slowClient = 20 * time.Millisecond
@@ -49,17 +61,19 @@ type limits struct {
 	ingests *admission.Pool
 	// streams bounds answers that last as long as their readers like. Each has a place
 	// among the reads while it reads a piece, not while it sends one.
-	streams *admission.Pool
-	bySort  [sorts][]*admission.Pool // that a request needs a place in, in this order
+	streams     *admission.Pool
+	connections *connections
+	bySort      [sorts][]*admission.Pool // that a request needs a place in, in this order
 }
 
 func newLimits(l Limits) limits {
-	reads, ingests := cmp.Or(l.Reads, DefaultReads), cmp.Or(l.Ingests, DefaultIngests)
+	reads, ingests := cmp.Or(l.Reads, defaultReads()), cmp.Or(l.Ingests, DefaultIngests)
 	all := limits{
-		callers: admission.NewCallers(l.Caller),
-		reads:   admission.NewPool(reads, reads*waitingShare, readPatience),
-		ingests: admission.NewPool(ingests, ingests*waitingShare, writePatience),
-		streams: admission.NewPool(max(1, reads/4), 0, 0),
+		callers:     admission.NewCallers(l.Caller),
+		reads:       admission.NewPool(reads, reads*waitingReads, readPatience),
+		ingests:     admission.NewPool(ingests, ingests*waitingIngests, ingestPatience),
+		streams:     admission.NewPool(max(1, reads/2), 0, 0),
+		connections: newConnections(cmp.Or(l.Connections, DefaultConnections)),
 	}
 	all.bySort = [sorts][]*admission.Pool{
 		reading: {all.reads}, publishing: {all.ingests}, settling: {all.ingests, all.reads}, streaming: {all.streams, all.reads},
