@@ -8,9 +8,9 @@ import (
 )
 
 // connections bound how many connections a server has. One too many closes the one
-// that has waited for a request for the longest time, as it would be closed later
-// anyway; where none waits, it is closed itself. So a crowd of idle clients keeps out
-// nobody, probes least of all.
+// that has waited for a request, or for the rest of its header, for the longest time,
+// as it would be closed later anyway; where none waits, it is closed itself. So a
+// crowd of idle or slow clients keeps out nobody, probes least of all.
 type connections struct {
 	most    int
 	mu      sync.Mutex // guards what follows

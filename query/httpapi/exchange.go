@@ -23,7 +23,7 @@ type exchange struct {
 	caller Caller // zero before it is known, and on routes that need none
 	tenant string
 
-	pools  []*admission.Pool // in which it has a place
+	pools []*admission.Pool // in which it has a place
 
 	status int    // of the answer; 0: nothing was sent yet
 	in     []byte // the request's body
