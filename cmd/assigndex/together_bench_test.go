@@ -15,8 +15,8 @@ import (
 
 // BenchmarkTogether measures reads while ingest is flooded, and ingest while reads
 // are, each beside the same alone in the same server: "reads" are pages of 20 from four
-// clients, "ingest" batches of 100 events from as many as may run. A flood comes from
-// 64 clients that do not wait after a refusal.
+// clients, "ingest" batches of 100 changes from as many as may run. A flood comes from
+// 64 clients, which together ask for four times what four of them were served alone.
 func BenchmarkTogether(b *testing.B) {
 	phase := 2 * time.Second
 	if testing.Short() {
@@ -26,32 +26,51 @@ func BenchmarkTogether(b *testing.B) {
 	m := &mixture{B: b, n: n, phase: phase, key: strings.TrimSpace(benchCommand(b, n, "key", "create", "--name", "bench", "--role", "writer"))}
 	m.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	defer m.http.CloseIdleConnections()
-	warm := m.start(4, m.ingest)
-	warm.stop()
-	const few, flood = 4, 64
+	for i := range m.batches {
+		m.batches[i] = batch(i)
+	}
+	const few, many = 4, 64
 	for _, c := range []struct {
 		name         string
 		asked, flood func() (int, error)
 	}{{"reads", m.read, m.ingest}, {"ingest", m.ingest, m.read}} {
 		b.Run(c.name, func(b *testing.B) {
-			var alone, together results
-			var refused int
+			var alone, together, others results
 			for b.Loop() {
-				alone.add(m.start(few, c.asked).stop())
-				others := m.start(flood, c.flood)
-				together.add(m.start(few, c.asked).stop())
-				refused += others.stop().refused
+				capacity := m.start(few, 0, c.flood).stop()
+				alone.add(m.start(few, 0, c.asked).stop())
+				flood := m.start(many, 4*capacity.rate(), c.flood)
+				together.add(m.start(few, 0, c.asked).stop())
+				others.add(flood.stop())
 			}
 			b.ReportMetric(alone.rate(), "alone/s")
 			b.ReportMetric(together.rate(), "flooded/s")
 			b.ReportMetric(alone.milliseconds(.99), "alone-p99-ms")
 			b.ReportMetric(together.milliseconds(.99), "flooded-p99-ms")
 			b.ReportMetric(float64(together.refused), "refused")
-			b.ReportMetric(float64(refused), "flood-refused")
+			b.ReportMetric(others.rate(), "flood-served/s")
+			b.ReportMetric(float64(others.refused)/others.took.Seconds(), "flood-refused/s")
 			b.ReportMetric(0, "ns/op") // is the length of the phases
 		})
 	}
 }
+
+// batch gives an ingest request of 100 assignments. The second half of all batches has
+// those of the first with other scores, so that each one changes something.
+func batch(i int) string {
+	var items strings.Builder
+	score := 2 * i / batches
+	for n := range 100 {
+		if n > 0 {
+			items.WriteByte(',')
+		}
+		row := i%(batches/2)*100 + n
+		fmt.Fprintf(&items, `{"usr_id":"aaron.%06d","ent_id":"e%d","score":%d}`, row/10, row%500, score)
+	}
+	return `{"action":"upsert","assignments":[` + items.String() + `]}`
+}
+
+const batches = 400
 
 // mixture sends requests of two sorts to a node.
 type mixture struct {
@@ -60,7 +79,9 @@ type mixture struct {
 	key   string
 	http  *http.Client
 	phase time.Duration
-	next  atomic.Int64
+
+	batches [batches]string
+	next    atomic.Int64 // of batches
 }
 
 func (m *mixture) read() (int, error) {
@@ -68,15 +89,7 @@ func (m *mixture) read() (int, error) {
 }
 
 func (m *mixture) ingest() (int, error) {
-	var items strings.Builder
-	for i := range 100 {
-		if i > 0 {
-			items.WriteByte(',')
-		}
-		n := m.next.Add(1)
-		fmt.Fprintf(&items, `{"usr_id":"aaron.%06d","ent_id":"e%d","score":0.5}`, n/10, n%500)
-	}
-	return m.send("/api/ingest/assignments", `{"action":"upsert","assignments":[`+items.String()+`]}`)
+	return m.send("/api/ingest/assignments", m.batches[(m.next.Add(1)-1)%batches])
 }
 
 func (m *mixture) send(path, body string) (status int, err error) {
@@ -105,12 +118,20 @@ type clients struct {
 	each    []results
 }
 
-func (m *mixture) start(count int, send func() (int, error)) *clients {
+// start makes clients that send so many requests a second together, or, if that is 0,
+// each as soon as the one before was answered.
+func (m *mixture) start(count int, perSecond float64, send func() (int, error)) *clients {
+	var interval time.Duration
+	if perSecond > 0 {
+		interval = time.Duration(float64(count) / perSecond * float64(time.Second))
+	}
 	ctx, cancel := context.WithCancel(m.Context())
 	c := &clients{m: m, began: time.Now(), cancel: cancel, each: make([]results, count)}
 	for i := range c.each {
 		c.running.Go(func() {
-			for ctx.Err() == nil {
+			first := interval * time.Duration(i) / time.Duration(count)
+			for next := c.began.Add(first); ctx.Err() == nil; next = next.Add(interval) {
+				time.Sleep(time.Until(next))
 				began := time.Now()
 				switch status, err := send(); {
 				case err == nil && status == http.StatusOK:
