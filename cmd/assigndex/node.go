@@ -136,7 +136,7 @@ func (n *node) replicas() int {
 func (n *node) limits() httpapi.Limits {
 	l := n.cfg.Limits
 	return httpapi.Limits{
-		Reads: l.Reads, Ingests: l.Ingests,
+		Reads: l.Reads, Ingests: l.Ingests, Connections: l.Connections,
 		Caller: admission.Limits{PerSecond: l.CallerPerSecond, Burst: l.CallerBurst, AtOnce: l.CallerAtOnce},
 	}
 }

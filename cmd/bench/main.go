@@ -102,6 +102,19 @@ var sections = []section{
 		pkg: "./indexer/store", pattern: "^BenchmarkThen$", time: "500ms", rows: "300000",
 	},
 	{
+		title: "Overload",
+		text: "Four times what the server can do, asked over 1,024 connections, with the default limits: pages of 500 rows, and filters on " +
+			"scores that read 20,000 rows and find none. What it can do (own) is measured first, with 8 connections. The client shares " +
+			"the processors: where an answer costs little more than its question, it does not come to ask for as much (offered).",
+		pkg: "./query/httpapi", pattern: "^BenchmarkOverload$", time: "2x",
+	},
+	{
+		title: "Reads and ingest together",
+		text: "Reads while ingest is flooded with four times what it takes alone, and the other way round, in one server with the " +
+			"stream, the index and the clients on the same processors. Aim: none of what is not the flood is refused.",
+		pkg: "./cmd/assigndex", pattern: "^BenchmarkTogether$", time: "1x",
+	},
+	{
 		title: "Publishing",
 		text:  "Acknowledged, and on disk: atomic batches, and single publishes that are awaited together.",
 		pkg:   "./events/publisher", pattern: "^Benchmark", time: "1s",

@@ -146,3 +146,57 @@ func TestCallersAreForgotten(t *testing.T) {
 		t.Error("a caller with a request under way was forgotten")
 	}
 }
+
+// A slow client's request gives its place back, and as few of them as may.
+func TestAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(1, 0, 0)
+		goOn := make(chan struct{})
+		var wg sync.WaitGroup
+		slow := func() {
+			if err := p.Enter(t.Context()); err != nil {
+				t.Error(err)
+			}
+			wg.Go(func() {
+				defer p.Leave()
+				_ = p.Aside(time.Second, func() error { <-goOn; return nil })
+			})
+			synctest.Wait()
+		}
+		slow()
+		if p.Running() != 1 {
+			t.Fatal("it gave its place back at once")
+		}
+		time.Sleep(time.Second) // of the test's own clock
+		synctest.Wait()
+		if p.Running() != 0 {
+			t.Fatal("it keeps its place")
+		}
+		slow()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if p.Running() != 1 {
+			t.Fatal("more of them are aside than the pool has places")
+		}
+		close(goOn)
+		wg.Wait()
+		if p.Running() != 0 || p.aside.Load() != 0 {
+			t.Fatalf("%d run, %d are aside", p.Running(), p.aside.Load())
+		}
+		// Nothing is left behind by what is quick, fails or panics.
+		if err := p.Enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		failed := errors.New("failed")
+		if err := p.Aside(time.Second, func() error { return failed }); !errors.Is(err, failed) {
+			t.Fatal(err)
+		}
+		func() {
+			defer func() { _ = recover() }()
+			_ = p.Aside(time.Second, func() error { time.Sleep(time.Minute); panic("in f") })
+		}()
+		if p.Running() != 1 || p.aside.Load() != 0 {
+			t.Fatalf("%d run, %d are aside", p.Running(), p.aside.Load())
+		}
+	})
+}

@@ -3,6 +3,7 @@ package admission
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -21,6 +22,7 @@ type Limits struct {
 // Callers hold callers to their limits.
 type Callers struct {
 	limits  Limits
+	refused atomic.Uint64
 	mu      sync.Mutex // guards what follows
 	callers map[string]*caller
 }
@@ -59,9 +61,11 @@ func (c *Callers) Enter(name string, now time.Time) (retryAfter time.Duration, t
 		c.callers[name] = who
 	}
 	if c.limits.AtOnce > 0 && who.running >= c.limits.AtOnce {
+		c.refused.Add(1)
 		return time.Second, false
 	}
 	if who.bucket != nil && !who.bucket.AllowN(now, 1) {
+		c.refused.Add(1)
 		missing := 1 - who.bucket.TokensAt(now)
 		return time.Duration(missing / c.limits.PerSecond * float64(time.Second)), false
 	}
@@ -77,6 +81,9 @@ func (c *Callers) Leave(name string) {
 		who.running--
 	}
 }
+
+// Refused gives the number of requests that were turned away so far.
+func (c *Callers) Refused() uint64 { return c.refused.Load() }
 
 // forgetIdle forgets those whom a new entry would treat the same. When that is
 // nobody, it forgets all who have nothing under way.

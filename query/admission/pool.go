@@ -17,6 +17,7 @@ type Pool struct {
 	patience time.Duration
 	most     int64 // that wait
 	waiting  atomic.Int64
+	aside    atomic.Int64 // gave their place back for a slow client
 	refused  atomic.Uint64
 }
 
@@ -76,10 +77,34 @@ func (p *Pool) Pause(f func() error) error {
 	return f()
 }
 
+// Aside runs f, in which a request waits for its client rather than works. When that
+// takes longer than moment, the place is given back until f has ended, and then
+// waited for as in Pause. No more than a pool's number of places are given back so:
+// such requests hold memory, which must stay bounded too.
+func (p *Pool) Aside(moment time.Duration, f func() error) error {
+	gave := make(chan bool, 1)
+	timer := time.AfterFunc(moment, func() {
+		room := p.aside.Add(1) <= int64(cap(p.slots))
+		if room {
+			p.Leave()
+		} else {
+			p.aside.Add(-1)
+		}
+		gave <- room
+	})
+	defer func() {
+		if !timer.Stop() && <-gave {
+			p.slots <- struct{}{}
+			p.aside.Add(-1)
+		}
+	}()
+	return f()
+}
+
 // Running gives the number of requests that run.
 func (p *Pool) Running() int { return len(p.slots) }
 
-// Waiting gives the number of requests that wait.
+// Waiting gives the number of requests that wait to be let in.
 func (p *Pool) Waiting() int { return int(p.waiting.Load()) }
 
 // Refused gives the number of requests that were turned away so far.

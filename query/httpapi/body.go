@@ -55,11 +55,19 @@ func (x *exchange) readBody() error {
 	}
 	if x.r.ContentLength >= 0 {
 		x.in = slices.Grow(x.in, int(x.r.ContentLength))[:x.r.ContentLength]
-		_, err := io.ReadFull(x.r.Body, x.in)
-		return bodyError(err)
+		if len(x.in) == 0 {
+			return nil
+		}
+		return bodyError(x.aside(func() error {
+			_, err := io.ReadFull(x.r.Body, x.in)
+			return err
+		}))
 	}
 	body := bytes.NewBuffer(x.in)
-	_, err := body.ReadFrom(io.LimitReader(x.r.Body, int64(limit)+1))
+	err := x.aside(func() error {
+		_, err := body.ReadFrom(io.LimitReader(x.r.Body, int64(limit)+1))
+		return err
+	})
 	x.in = body.Bytes()
 	if len(x.in) > limit {
 		return tooLarge(limit)

@@ -42,7 +42,7 @@ func TestConformance(t *testing.T) {
 		{"assignments", examineListing}, {"changes", examineChanges}, {"stats", examineStats}, {"IBM Verify", examineIBMVerify},
 		{"Semaphor", examineSemaphor}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
-		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"other paths and methods", examineOthers},
+		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"limits", examineLimits}, {"other paths and methods", examineOthers},
 	}
 	examined := 0
 	for _, part := range parts {

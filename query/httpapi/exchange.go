@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/assigndex/assigndex/indexer/rows"
+	"github.com/assigndex/assigndex/query/admission"
 )
 
 // exchange is a request and its answer. It belongs to the goroutine that serves
@@ -21,6 +22,8 @@ type exchange struct {
 
 	caller Caller // zero before it is known, and on routes that need none
 	tenant string
+
+	pools []*admission.Pool // in which it has a place
 
 	status int    // of the answer; 0: nothing was sent yet
 	in     []byte // the request's body
@@ -44,7 +47,7 @@ func newExchange(w http.ResponseWriter, r *http.Request, at *route) *exchange {
 const maxPooled = 1 << 20
 
 func (x *exchange) free() {
-	x.w, x.r, x.route, x.caller, x.tenant, x.segment = nil, nil, nil, Caller{}, "", ""
+	x.w, x.r, x.route, x.caller, x.tenant, x.segment, x.pools = nil, nil, nil, Caller{}, "", "", nil
 	if cap(x.in) <= maxPooled && cap(x.out) <= maxPooled {
 		exchanges.Put(x)
 	}
@@ -69,7 +72,27 @@ func (x *exchange) send(status int, contentType []string, body []byte) {
 	if status != http.StatusOK {
 		x.w.WriteHeader(status)
 	}
-	_, _ = x.w.Write(body) // an error says that the client is gone
+	if len(body) <= quicklySent {
+		_, _ = x.w.Write(body) // an error says that the client is gone
+		return
+	}
+	_ = x.aside(func() error {
+		_, err := x.w.Write(body)
+		return err
+	})
+}
+
+// quicklySent is the size of answers, in bytes, that the system takes whole however
+// slowly the client reads.
+const quicklySent = 64 << 10
+
+// aside runs f, which waits for the client, without holding on to places for long.
+func (x *exchange) aside(f func() error) error {
+	for _, p := range x.pools {
+		inner := f
+		f = func() error { return p.Aside(slowClient, inner) }
+	}
+	return f()
 }
 
 // place names the position in the stream that the answer is from.

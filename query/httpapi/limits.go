@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"runtime"
 	"time"
 
 	"github.com/assigndex/assigndex/query"
@@ -16,21 +17,35 @@ import (
 // is asked than can be done: the rest is turned away, with the time after which
 // another try makes sense.
 type Limits struct {
-	Reads   int              // queries at once; 0: DefaultReads. Four times as many may wait for a moment
-	Ingests int              // ingest requests at once; 0: DefaultIngests. As for queries
+	Reads   int              // queries at once; 0: four for each processor, at least 8. 16 times as many may wait for a moment
+	Ingests int              // ingest requests at once; 0: DefaultIngests. Four times as many may wait
 	Caller  admission.Limits // of each key or token subject; zero: none
+	// Connections are at most so many, whatever they do; 0: DefaultConnections.
+	Connections int
 }
 
 // The limits where Options names none.
 const (
-	DefaultReads   = 64
-	DefaultIngests = 4
+	DefaultIngests     = 4
+	DefaultConnections = 4096
 )
 
+// defaultReads is the number of queries at once where Options names none. Reading
+// is work for processors: with more at once none is done sooner, and each takes
+// longer. BenchmarkOverload shows it.
+func defaultReads() int { return max(8, 4*runtime.GOMAXPROCS(0)) }
+
 const (
-	waitingShare  = 4 // as many times more requests wait as run at once
-	readPatience  = 250 * time.Millisecond
-	writePatience = 2 * time.Second
+	// Many quick reads may wait, since their turn comes soon, and slow ones only for a
+	// moment, which is all that waiting adds to the time of an answer.
+	waitingReads = 16 // for each that may run
+	readPatience = 100 * time.Millisecond
+	// A batch of events takes longer, and is not sent again as easily.
+	waitingIngests = 4 // for each that may run
+	ingestPatience = 2 * time.Second
+	// slowClient is how long a request keeps its place while it waits for its client
+	// to send or to read.
+	slowClient = 20 * time.Millisecond
 )
 
 // The codes of limits.
@@ -44,19 +59,26 @@ type limits struct {
 	callers *admission.Callers
 	reads   *admission.Pool
 	ingests *admission.Pool
-	// streams bounds answers that last as long as their readers like. Each is one of
-	// the reads too, so slow readers hold a quarter of those at most.
-	streams *admission.Pool
+	// streams bounds answers that last as long as their readers like. Each has a place
+	// among the reads while it reads a piece, not while it sends one.
+	streams     *admission.Pool
+	connections *connections
+	bySort      [sorts][]*admission.Pool // that a request needs a place in, in this order
 }
 
 func newLimits(l Limits) limits {
-	reads, ingests := cmp.Or(l.Reads, DefaultReads), cmp.Or(l.Ingests, DefaultIngests)
-	return limits{
-		callers: admission.NewCallers(l.Caller),
-		reads:   admission.NewPool(reads, reads*waitingShare, readPatience),
-		ingests: admission.NewPool(ingests, ingests*waitingShare, writePatience),
-		streams: admission.NewPool(max(1, reads/4), 0, 0),
+	reads, ingests := cmp.Or(l.Reads, defaultReads()), cmp.Or(l.Ingests, DefaultIngests)
+	all := limits{
+		callers:     admission.NewCallers(l.Caller),
+		reads:       admission.NewPool(reads, reads*waitingReads, readPatience),
+		ingests:     admission.NewPool(ingests, ingests*waitingIngests, ingestPatience),
+		streams:     admission.NewPool(max(1, reads/2), 0, 0),
+		connections: newConnections(cmp.Or(l.Connections, DefaultConnections)),
 	}
+	all.bySort = [sorts][]*admission.Pool{
+		reading: {all.reads}, publishing: {all.ingests}, settling: {all.ingests, all.reads}, streaming: {all.streams, all.reads},
+	}
+	return all
 }
 
 // sort tells which pools a route's requests need a place in.
@@ -65,22 +87,11 @@ type sort uint8
 const (
 	reading    sort = iota // the zero: most routes that need a role
 	publishing             // publishes
+	settling               // reads, and waits for the stream as publishing does
 	streaming              // reads, and answers for as long as the reader likes
 	following              // lasts for hours, is bounded by itself, and reads now and then
+	sorts                  // how many there are
 )
-
-func (l *limits) pools(s sort) []*admission.Pool {
-	switch s {
-	case reading:
-		return []*admission.Pool{l.reads}
-	case publishing:
-		return []*admission.Pool{l.ingests}
-	case streaming:
-		return []*admission.Pool{l.streams, l.reads}
-	default:
-		return nil
-	}
-}
 
 // enter takes a request into the limits of its caller and its sort. Leave, when
 // there is no error, ends that.
@@ -89,7 +100,7 @@ func (l *limits) enter(ctx context.Context, r *route, caller string) (leave func
 	if !taken {
 		return nil, &limitError{RateLimited, retry}
 	}
-	pools := l.pools(r.sort)
+	pools := l.bySort[r.sort]
 	for i, p := range pools {
 		if err = p.Enter(ctx); err != nil {
 			for _, entered := range pools[:i] {
@@ -126,27 +137,4 @@ func (e *limitError) problem() *query.Error {
 		return &query.Error{Code: e.code, Detail: fmt.Sprintf("these credentials have sent more requests than they may; try again after %d s", e.seconds())}
 	}
 	return &query.Error{Code: e.code, Detail: fmt.Sprintf("the server has as much to do as it can; try again after %d s", e.seconds())}
-}
-
-// pausing is an index whose requests give their place among the reads back while
-// they wait for a sequence: waiting is no work, and those who wait must not keep
-// others out.
-type pausing struct {
-	query.Index
-	reads *admission.Pool
-}
-
-func (p pausing) Wait(ctx context.Context, seq uint64) error {
-	if applied, _ := p.Applied(); applied >= seq {
-		return nil
-	}
-	return p.reads.Pause(func() error { return p.Index.Wait(ctx, seq) })
-}
-
-func (p pausing) SequenceAt(ctx context.Context, instant time.Time) (seq uint64, err error) {
-	err = p.reads.Pause(func() error {
-		seq, err = p.Index.SequenceAt(ctx, instant)
-		return err
-	})
-	return seq, err
 }

@@ -69,14 +69,16 @@ const (
 func (s *Server) addQuarantine() {
 	get, post := []string{http.MethodGet}, []string{http.MethodPost}
 	s.routes[quarantinePath] = s.quarantineRoute("quarantine", get, s.listQuarantine)
-	one := func(suffix, name string, methods []string, serve func(x *exchange) error) {
-		s.templates = append(s.templates, newTemplate(quarantinePath+"/{seq}"+suffix, s.quarantineRoute(name, methods, serve)))
+	one := func(suffix, name string, methods []string, serve func(x *exchange) error) *route {
+		r := s.quarantineRoute(name, methods, serve)
+		s.templates = append(s.templates, newTemplate(quarantinePath+"/{seq}"+suffix, r))
+		return r
 	}
 	one("", "quarantine_record", get, s.showQuarantined)
 	if s.opts.Settler != nil {
-		one("/message", "quarantine_message", get, s.showMessage)
-		one("/redrive", "quarantine_redrive", post, s.redrive)
-		one("/drop", "quarantine_drop", post, s.drop)
+		one("/message", "quarantine_message", get, s.showMessage).sort = settling
+		one("/redrive", "quarantine_redrive", post, s.redrive).sort = settling
+		one("/drop", "quarantine_drop", post, s.drop).sort = settling
 	}
 }
 

@@ -40,6 +40,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      s.maxWait + writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		ConnState:         s.limits.connections.changed,
 		ErrorLog:          log.New(connectionLog{s.log}, "", 0),
 		BaseContext:       func(net.Listener) context.Context { return requests },
 	}

@@ -141,7 +141,10 @@ func (s *Server) stream(x *exchange, next func() (more bool, err error)) {
 		until := time.Now().Add(s.streamWait)
 		err := errors.Join(control.SetWriteDeadline(until), control.SetReadDeadline(until))
 		if err == nil {
-			_, err = x.w.Write(x.out)
+			err = s.limits.reads.Pause(func() error {
+				_, err := x.w.Write(x.out)
+				return err
+			})
 		}
 		if err != nil {
 			x.status = statusClientGone

@@ -84,6 +84,9 @@ func New(o Options) (*Server, error) {
 	}
 	o.SearchBudget = cmp.Or(o.SearchBudget, ibmverify.DefaultBudget)
 	bounds := newLimits(o.Limits)
+	if o.Settler != nil {
+		o.Settler = pausingSettler{o.Settler, bounds.reads}
+	}
 	s := &Server{
 		opts:        o,
 		limits:      bounds,
@@ -136,8 +139,10 @@ func New(o Options) (*Server, error) {
 		all = append(all, t.route)
 	}
 	var err error
-	s.metrics, err = newMetrics(o.Registry, &s.ready, all)
-	return s, err
+	if s.metrics, err = newMetrics(o.Registry, &s.ready, all); err != nil {
+		return s, err
+	}
+	return s, s.limits.register(o.Registry)
 }
 
 var probeMethods = []string{http.MethodGet, http.MethodHead}
@@ -176,6 +181,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		defer leave()
+		x.pools = s.limits.bySort[at.sort]
 	}
 	at.serve(x)
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -91,8 +93,50 @@ func TestServerIsConfiguredAsDocumented(t *testing.T) {
 	if js == nil || !js.SyncAlways || js.MaxStore != maxStore || js.StoreDir != filepath.Join(dir, "jetstream") {
 		t.Errorf("JetStream runs with %+v", js)
 	}
+	v, err := ns.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.MaxPayload != MaxPayload || v.MaxConn != maxConnections || v.MaxControlLine != maxControlLine || v.MaxPending != maxPending ||
+		v.MaxSubs != maxSubscriptions || v.WriteDeadline != writeDeadline {
+		t.Errorf("limits of clients: %+v", v)
+	}
 	if m, p := ns.MonitorAddr(), ns.ProfilerAddr(); m != nil || p != nil {
 		t.Errorf("ports are open for monitoring (%v) or profiling (%v)", m, p)
+	}
+}
+
+// What is larger than a client may send ends its connection, and nothing else.
+func TestClientsAreBounded(t *testing.T) {
+	s := New(Options{StoreDir: t.TempDir(), Listen: "127.0.0.1:0"})
+	if err := s.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	say := func(text string) (answer string) {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(s.ClientURL(), "nats://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "CONNECT {}\r\n"+text) // the server may have closed it
+		var got []byte
+		for buf := make([]byte, 4096); !bytes.Contains(got, []byte("PONG")); {
+			n, err := conn.Read(buf)
+			if got = append(got, buf[:n]...); err != nil {
+				break
+			}
+		}
+		return string(got)
+	}
+	for text, want := range map[string]string{
+		"PING\r\n": "PONG",
+		fmt.Sprintf("PUB a %d\r\n", MaxPayload+1):                 "'Maximum Payload Violation'",
+		"PUB " + strings.Repeat("a", maxControlLine+1) + " 0\r\n": "'maximum control line exceeded'",
+	} {
+		if got := say(text); !strings.Contains(got, want) {
+			t.Errorf("%.20q was answered with %q, want %s", text, got, want)
+		}
 	}
 }
 

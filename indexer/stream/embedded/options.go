@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"math"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/rs/zerolog"
@@ -16,6 +17,16 @@ const DefaultListen = "127.0.0.1:4222"
 // the largest event: an event that is over the limit still reaches the stream,
 // where it is quarantined with a reason that its publisher can read.
 const MaxPayload = 4 * events.MaxEventBytes
+
+// Limits of each client and of all. Clients are local: these bound what a faulty one
+// costs, and keep the server's own defaults from changing under us.
+const (
+	maxConnections   = 1024
+	maxControlLine   = 4096             // bytes of a protocol line
+	maxPending       = 64 << 20         // bytes that a client has not read yet
+	maxSubscriptions = 10_000           // of one connection
+	writeDeadline    = 10 * time.Second // for a client to read what was sent
+)
 
 // maxStore bounds what all streams together may store, in bytes: the disk is the
 // limit. By itself the server would take three quarters of what was free when it
@@ -45,6 +56,12 @@ func (o Options) server(host string, port int) *server.Options {
 		Port:       port,
 		NoSigs:     true, // signals are the main program's
 		MaxPayload: MaxPayload,
+
+		MaxConn:        maxConnections,
+		MaxControlLine: maxControlLine,
+		MaxPending:     maxPending,
+		MaxSubs:        maxSubscriptions,
+		WriteDeadline:  writeDeadline,
 
 		JetStream:              true,
 		StoreDir:               o.StoreDir,
