@@ -65,8 +65,15 @@ func (p *Pool) EnterAnyway(ctx context.Context) error {
 	}
 }
 
-// Leave gives a place back.
-func (p *Pool) Leave() { <-p.slots }
+// Leave gives a place back. It panics when nobody has one, which is a mistake in the
+// program and must not look like a wait.
+func (p *Pool) Leave() {
+	select {
+	case <-p.slots:
+	default:
+		panic("admission: a place was given back that nobody had")
+	}
+}
 
 // Pause gives a place back for as long as f takes, for a request that waits for
 // something else than work, and then waits for one again, however full the pool is:

@@ -281,10 +281,14 @@ func TestRedriveOfWhatIsAnEventByNow(t *testing.T) {
 		seq := f.stub.reject(bad("acme"))
 		f.stub.stored[seq] = events.Message{Subject: "assignments.acme.x", Header: c.header, Data: []byte(c.body)}
 		x := &exchange{tenant: "acme", r: f.request(t, question{method: http.MethodPost})}
+		if err := f.server.limits.reads.Enter(t.Context()); err != nil { // as its route does
+			t.Fatal(err)
+		}
 		got, err := f.server.eventOf(x, &quarantined{seq, rows.Quarantined{Time: stamp(seq), Tenant: "acme"}}, corrected{})
 		if err != nil || got.Type != c.want.Type || string(got.Data) != string(c.want.Data) || got.ID == "" {
 			t.Errorf("%s: %s %s, %v", name, got.Type, got.Data, err)
 		}
+		f.server.limits.reads.Leave()
 		if a := f.admin.do(http.MethodPost, fmt.Sprintf("%s/%d/redrive", quarantinePath, seq), ""); a.status != 200 {
 			t.Errorf("%s: %d %s", name, a.status, a.body)
 		}
