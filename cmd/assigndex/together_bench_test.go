@@ -131,7 +131,7 @@ func (m *mixture) start(count int, perSecond float64, send func() (int, error)) 
 		c.running.Go(func() {
 			first := interval * time.Duration(i) / time.Duration(count)
 			for next := c.began.Add(first); ctx.Err() == nil; next = next.Add(interval) {
-				time.Sleep(time.Until(next))
+				<-time.After(time.Until(next))
 				began := time.Now()
 				switch status, err := send(); {
 				case err == nil && status == http.StatusOK:
@@ -150,7 +150,7 @@ func (m *mixture) start(count int, perSecond float64, send func() (int, error)) 
 
 // stop ends the clients when they have run for a phase, and gives what they got.
 func (c *clients) stop() (all results) {
-	time.Sleep(time.Until(c.began.Add(c.m.phase)))
+	<-time.After(time.Until(c.began.Add(c.m.phase)))
 	c.cancel()
 	c.running.Wait()
 	for _, r := range c.each {

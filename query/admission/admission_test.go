@@ -167,13 +167,13 @@ func TestAside(t *testing.T) {
 		if p.Running() != 1 {
 			t.Fatal("it gave its place back at once")
 		}
-		time.Sleep(time.Second) // of the test's own clock
+		<-time.After(time.Second) // of the test's own clock
 		synctest.Wait()
 		if p.Running() != 0 {
 			t.Fatal("it keeps its place")
 		}
 		slow()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		synctest.Wait()
 		if p.Running() != 1 {
 			t.Fatal("more of them are aside than the pool has places")
@@ -193,7 +193,7 @@ func TestAside(t *testing.T) {
 		}
 		func() {
 			defer func() { _ = recover() }()
-			_ = p.Aside(time.Second, func() error { time.Sleep(time.Minute); panic("in f") })
+			_ = p.Aside(time.Second, func() error { <-time.After(time.Minute); panic("in f") })
 		}()
 		if p.Running() != 1 || p.aside.Load() != 0 {
 			t.Fatalf("%d run, %d are aside", p.Running(), p.aside.Load())

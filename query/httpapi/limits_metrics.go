@@ -16,7 +16,8 @@ func (l *limits) register(registry *prometheus.Registry) error {
 		}, func() float64 { return float64(count()) }))
 	}
 	gauge := func(name, help string, labels prometheus.Labels, count func() int) {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, func() float64 { return float64(count()) }))
+		opts := prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}
+		all = append(all, prometheus.NewGaugeFunc(opts, func() float64 { return float64(count()) }))
 	}
 	for name, pool := range map[string]*admission.Pool{"reads": l.reads, "ingests": l.ingests, "streams": l.streams} {
 		limit := prometheus.Labels{"limit": name}

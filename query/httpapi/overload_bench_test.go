@@ -128,7 +128,7 @@ type loadConn struct {
 func (c *loadConn) run(next time.Time, interval time.Duration, end time.Time) error {
 	for {
 		if wait := time.Until(next); wait > 0 {
-			time.Sleep(wait)
+			<-time.After(wait)
 		}
 		began := time.Now()
 		if !began.Before(end) {

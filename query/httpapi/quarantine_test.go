@@ -320,9 +320,13 @@ func TestMessagesThatAreGone(t *testing.T) {
 	f := newContractFixture(t, nil)
 	gone, other := f.stub.reject(bad("acme")), f.stub.reject(bad("acme"))
 	delete(f.stub.stored, gone)
+	if err := f.server.limits.reads.Enter(t.Context()); err != nil { // as its routes do
+		t.Fatal(err)
+	}
 	if _, err := f.server.stored(t.Context(), &quarantined{other, rows.Quarantined{Time: stamp(other + 1)}}); errorCode(err) != MessageGone {
 		t.Errorf("another message: %v", err)
 	}
+	f.server.limits.reads.Leave()
 	path := func(seq uint64, suffix string) string { return fmt.Sprintf("%s/%d/%s", quarantinePath, seq, suffix) }
 	wantProblem(t, f.admin.do(http.MethodGet, path(gone, "message"), ""), 410, MessageGone, "")
 	wantProblem(t, f.admin.do(http.MethodPost, path(gone, "redrive"), ""), 410, MessageGone, "")

@@ -306,4 +306,5 @@ var semaphorRefusals = map[query.Code]bool{
 	query.UnknownField: true, query.InvalidField: true, query.ConflictingFields: true, InvalidHeader: true,
 	Unauthenticated: true, TenantForbidden: true, RoleForbidden: true, MethodNotAllowed: true,
 	query.HistoryPruned: true, query.StreamChanged: true, Internal: true, query.NotReady: true, query.NotReached: true,
+	RateLimited: true, Overloaded: true,
 }
