@@ -4,7 +4,8 @@
 // It owns the order of things: an event is visible when its batch and then the
 // watermark are durable, never before; a message that is not an event is
 // quarantined and the sequence moves on; a fault of our own storage ends Run
-// rather than skip an event.
+// rather than skip an event. A stream that is not what was read is never skipped
+// over: the index is undone to what both have in common, or serves its last state.
 //
 // It refuses to serve requests and to know their form: Index is the read side
 // that the query packages are given.

@@ -63,7 +63,13 @@ type source struct {
 
 func newSource(t *testing.T) *source {
 	t.Helper()
-	s := &source{T: t, server: streamtest.Start(t)}
+	return newSourceIn(t, t.TempDir())
+}
+
+// newSourceIn is newSource on a directory of the caller's.
+func newSourceIn(t *testing.T, dir string) *source {
+	t.Helper()
+	s := &source{T: t, server: streamtest.StartIn(t, dir)}
 	s.nc = streamtest.Connect(t, s.server, publisher.ConnectOptions()...)
 	var err error
 	if s.js, err = jetstream.New(s.nc); err != nil {
@@ -350,9 +356,16 @@ func (n *node) quarantine(seq uint64) map[uint64]rows.Quarantined {
 	return found
 }
 
-// counts gives the values of a metric by its labels, such as "bad_json" or
+// counts gives the values of a counter by its labels, such as "bad_json" or
 // "user.upserted,changed".
 func (n *node) counts(name string) map[string]int {
+	n.Helper()
+	counts, _ := n.metric(name)
+	return counts
+}
+
+// metric gives the values of a counter by its labels, and of a gauge.
+func (n *node) metric(name string) (counts map[string]int, gauge float64) {
 	n.Helper()
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(n.metrics)
@@ -360,7 +373,7 @@ func (n *node) counts(name string) map[string]int {
 	if err != nil {
 		n.Fatal(err)
 	}
-	counts := make(map[string]int)
+	counts = make(map[string]int)
 	for _, f := range families {
 		if f.GetName() != name {
 			continue
@@ -371,7 +384,8 @@ func (n *node) counts(name string) map[string]int {
 				labels = append(labels, l.GetValue())
 			}
 			counts[strings.Join(labels, ",")] += int(m.GetCounter().GetValue())
+			gauge = m.GetGauge().GetValue()
 		}
 	}
-	return counts
+	return counts, gauge
 }

@@ -49,13 +49,15 @@ func (x *Index) Applied() (seq uint64, incarnation string) {
 // Floor gives the lowest sequence that can be read.
 func (x *Index) Floor() uint64 { return x.store.Floor() }
 
-// Wait returns when seq has been applied, or with the context's error.
+// Wait returns when seq has been applied, or with the context's error, or with
+// listing.ErrReplaced when the index is undone meanwhile.
 func (x *Index) Wait(ctx context.Context, seq uint64) error { return x.store.Wait(ctx, seq) }
 
 // List visits the faces of at most limit assignments at a sequence, with what the
 // selector includes. It returns
-// listing.ErrPruned below the history window and listing.ErrAhead above what is
-// applied; what was visited before an error must not be believed.
+// listing.ErrPruned below the history window, listing.ErrAhead above what is applied
+// and listing.ErrReplaced when the index was undone meanwhile; what was visited before
+// an error must not be believed.
 func (x *Index) List(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int, visit func(rows.Face)) (listing.Page, error) {
 	view, err := x.store.View(seq)
 	if err != nil {
@@ -205,7 +207,7 @@ type Lag struct {
 	Head      uint64        // the stream's end as last seen
 	Known     bool          // Head was seen at least once
 	Sequences uint64        // Head - Applied, or 0
-	Age       time.Duration // for how long it has been behind, or has not heard of its stream; 0 when neither
+	Age       time.Duration // for how long it has been behind, parted from its stream, or has not heard of it; 0 when none of these
 	Silent    time.Duration // for how long it has not heard of its stream; 0 while that is usual
 }
 
@@ -216,6 +218,13 @@ const usualSilence = 10 * time.Second
 func (x *Index) Lag(now time.Time) Lag {
 	at, head := x.store.Applied(), x.end.Head()
 	l := Lag{Applied: at.Seq, Head: head.Seq, Known: !head.Seen.IsZero()}
+	if p := head.Parted; p != nil {
+		// The end of the index's own stream is not known any longer; what there was of it
+		// is applied, as far as it was seen.
+		l.Known, l.Head = true, max(l.Head, at.Seq)
+		l.Sequences, l.Age = l.Head-at.Seq, max(0, now.Sub(p.Since))
+		return l
+	}
 	if !l.Known {
 		return l
 	}
@@ -237,6 +246,11 @@ func (x *Index) Lag(now time.Time) Lag {
 
 // Troubles tells operators what is wrong although the index serves.
 func (x *Index) Troubles(now time.Time) []string {
+	if p := x.end.Head().Parted; p != nil {
+		seq, _ := x.Applied()
+		return []string{fmt.Sprintf("the stream is not the one that was read (%s, noticed %s ago): %s; the index serves its last state, sequence %d; %s",
+			p.Kind, now.Sub(p.Since).Round(time.Second), p.What(), seq, p.Remedy())}
+	}
 	if silent := x.Lag(now).Silent; silent > 0 {
 		return []string{fmt.Sprintf("nothing was heard of the stream for %s: later events are not seen", silent.Round(time.Second))}
 	}

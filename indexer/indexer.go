@@ -21,8 +21,13 @@ type Stream interface {
 	// Begin gives the position before the first message that a new index reads.
 	Begin(ctx context.Context, trimmed bool) (position.Position, error)
 	// Read delivers every message after a position, in order, until the context
-	// ends, deliver fails, or the stream turns out not to be the index's.
-	Read(ctx context.Context, at position.Position, deliver func(*stream.Message) error) error
+	// ends, deliver fails, or the stream turns out not to be the index's, which is a
+	// *stream.Parting.
+	Read(ctx context.Context, at position.Position, older stream.Ladder, deliver func(*stream.Message) error) error
+	// Rejoin gives the position at which an index can go on after that: its own, or
+	// one at the floor or above it with another incarnation, that it must be undone to
+	// before. It fails with a *stream.Parting while there is none.
+	Rejoin(ctx context.Context, at position.Position, floor uint64, older stream.Ladder) (position.Position, error)
 	// Head gives what is known of the stream's end.
 	Head() stream.Head
 }
@@ -35,6 +40,8 @@ type Options struct {
 	BatchEvents   int           // the most events made durable together; 0: 1000
 	Logger        zerolog.Logger
 	Metrics       *Metrics // nil: none
+	// RejoinEvery is how often a stream that cannot be read on is looked at again; 0: 3 s.
+	RejoinEvery time.Duration
 }
 
 const (
@@ -45,6 +52,8 @@ const (
 	queue = 512
 	// floorEvery is how often the history window is looked at.
 	floorEvery = 5 * time.Second
+
+	defaultRejoinEvery = 3 * time.Second
 )
 
 // Indexer applies a stream to a store.
@@ -66,6 +75,9 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	if o.BatchEvents <= 0 {
 		o.BatchEvents = defaultBatchEvents
 	}
+	if o.RejoinEvery <= 0 {
+		o.RejoinEvery = defaultRejoinEvery
+	}
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics()
 	}
@@ -78,9 +90,13 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	return x
 }
 
-// Run applies events until the context ends, which is not an error, or until
-// the store fails or the stream is not the index's. What is in flight when it
-// ends is applied again by the next Run.
+// Run applies events until the context ends, which is not an error, or until the
+// store fails, or until a new index finds a stream that it cannot begin with. What is
+// in flight when it ends is applied again by the next Run.
+//
+// When the stream parts from what was read, the index is undone to what both have in
+// common and goes on. Where there is nothing, Run reads no further until the stream is
+// the right one again.
 func (x *Indexer) Run(ctx context.Context) error {
 	err := x.run(ctx)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
@@ -90,21 +106,44 @@ func (x *Indexer) Run(ctx context.Context) error {
 }
 
 func (x *Indexer) run(ctx context.Context) error {
-	at, err := x.begin(ctx)
-	if err != nil {
+	if err := x.begin(ctx); err != nil {
 		return err
 	}
+	for {
+		err := x.follow(ctx)
+		parting, parted := errors.AsType[*stream.Parting](err)
+		if !parted {
+			return err
+		}
+		if err := x.rejoin(ctx, parting); err != nil {
+			return err
+		}
+	}
+}
+
+// follow reads and applies from the watermark on. It fails with a *stream.Parting
+// when all that was read before is applied.
+func (x *Indexer) follow(ctx context.Context) error {
+	at := x.store.Applied()
 	g, ctx := errgroup.WithContext(ctx)
 	decoded := make(chan item, queue)
 	g.Go(func() error {
-		err := x.stream.Read(ctx, at, func(m *stream.Message) error {
+		read := at.Seq
+		err := x.stream.Read(ctx, at, x.rung, func(m *stream.Message) error {
 			select {
 			case decoded <- decode(m):
+				read = m.Seq
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		})
+		if _, parted := errors.AsType[*stream.Parting](err); parted {
+			// The stream may not hold any longer what was read and is not applied yet.
+			if err := x.store.Wait(ctx, read); err != nil {
+				return err
+			}
+		}
 		return fmt.Errorf("read the stream: %w", err)
 	})
 	commits := make(chan sealed) // unbuffered: at most one batch is ahead of the durable ones
@@ -115,21 +154,20 @@ func (x *Indexer) run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// begin gives the position to read from, and ties a new index to its stream.
-func (x *Indexer) begin(ctx context.Context) (position.Position, error) {
-	at := x.store.Applied()
-	if at.Stream.Name != "" {
-		return at, nil
+// begin ties a new index to its stream.
+func (x *Indexer) begin(ctx context.Context) error {
+	if x.store.Applied().Stream.Name != "" {
+		return nil
 	}
 	at, err := x.stream.Begin(ctx, x.opts.AcceptTrimmed)
 	if err != nil {
-		return at, fmt.Errorf("begin a new index: %w", err)
+		return fmt.Errorf("begin a new index: %w", err)
 	}
 	if err := x.store.Bind(at); err != nil {
-		return at, fmt.Errorf("begin a new index: %w", err)
+		return fmt.Errorf("begin a new index: %w", err)
 	}
 	x.log.Info().Str("stream", at.Stream.Name).Uint64("from", at.Seq+1).Msg("a new index")
-	return at, nil
+	return nil
 }
 
 // item is a message and what it was decoded to.

@@ -322,7 +322,7 @@ func (k *killing) readOn(js jetstream.JetStream, nc *nats.Conn, last uint64) {
 	}
 	at.Seq = k.checked
 	end := errors.New("the end")
-	err = reader.Read(k.Context(), at, func(m *stream.Message) error {
+	err = reader.Read(k.Context(), at, nil, func(m *stream.Message) error {
 		if want, ok := k.acked[m.Seq]; ok && (!bytes.Equal(m.Data, want.Data) || m.Subject != natsMessage(want).Subject ||
 			!maps.EqualFunc(sent(m.Header), want.Header, slices.Equal)) {
 			k.Fatalf("sequence %d holds %s %q, not what was acknowledged", m.Seq, m.Subject, m.Data)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/fold"
+	"github.com/assigndex/assigndex/indexer/stream"
 )
 
 // Metrics count what an Indexer does. Register them with a registry once.
@@ -14,6 +15,8 @@ type Metrics struct {
 	events      *prometheus.CounterVec
 	quarantines *prometheus.CounterVec
 	erasures    prometheus.Counter
+	partings    *prometheus.CounterVec
+	parted      prometheus.Gauge
 	batches     prometheus.Histogram
 	batchTime   prometheus.Histogram
 	reclaims    prometheus.Counter
@@ -31,6 +34,14 @@ func NewMetrics() *Metrics {
 		}, []string{"code"}),
 		erasures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "assigndex_events_erased_total", Help: "Sequences passed over because their message was erased from the stream.",
+		}),
+		partings: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "assigndex_stream_partings_total",
+			Help: "How often the stream was not the one that was read, by kind and outcome: undone (the index went back to what both have in common), " +
+				"stuck (there was nothing, the index serves its last state), returned (the stream is the right one again).",
+		}, []string{"kind", "outcome"}),
+		parted: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "assigndex_stream_parted", Help: "1 while the stream cannot be read on and the index serves its last state; otherwise 0.",
 		}),
 		batches: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "assigndex_batch_events", Help: "Events made durable together.", Buckets: prometheus.ExponentialBuckets(1, 4, 7),
@@ -52,7 +63,9 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCo
 
 // Collect is part of prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range []prometheus.Collector{m.events, m.quarantines, m.erasures, m.batches, m.batchTime, m.reclaims, m.freed} {
+	for _, c := range []prometheus.Collector{
+		m.events, m.quarantines, m.erasures, m.partings, m.parted, m.batches, m.batchTime, m.reclaims, m.freed,
+	} {
 		c.Collect(ch)
 	}
 }
@@ -62,6 +75,21 @@ func (m *Metrics) applied(t events.Type, o fold.Outcome) {
 }
 
 func (m *Metrics) quarantined(c events.Code) { m.quarantines.WithLabelValues(string(c)).Inc() }
+
+// Outcomes of a parting, as a label.
+const (
+	partingUndone   = "undone"
+	partingStuck    = "stuck"
+	partingReturned = "returned"
+)
+
+func (m *Metrics) parting(k stream.Kind, outcome string) {
+	m.partings.WithLabelValues(string(k), outcome).Inc()
+	m.parted.Set(0)
+	if outcome == partingStuck {
+		m.parted.Set(1)
+	}
+}
 
 func (m *Metrics) erased(n int) { m.erasures.Add(float64(n)) }
 

@@ -49,10 +49,14 @@ func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.C
 		}
 		if ok {
 			page.Seq = at
-			return counts, page, nil
+			page, err = l.still(page)
+			return counts, page, err
 		}
 	}
 	counts, err := l.countRows(ctx, seq, sel)
+	if now, err := l.still(page); err != nil {
+		return rows.Counts{}, now, err
+	}
 	if err != nil {
 		return rows.Counts{}, l.Place(), l.readError(err, seq)
 	}

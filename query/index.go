@@ -15,7 +15,8 @@ type Index interface {
 	Applied() (seq uint64, incarnation string)
 	// Floor gives the lowest sequence that can be read.
 	Floor() uint64
-	// Wait returns when seq has been applied, or with the context's error.
+	// Wait returns when seq has been applied, or with the context's error, or with
+	// listing.ErrReplaced when the incarnation changed meanwhile.
 	Wait(ctx context.Context, seq uint64) error
 	// SequenceAt gives the last sequence before any message with a time stamp after
 	// an instant. Where that depends on messages that are not applied yet it waits for
@@ -23,8 +24,9 @@ type Index interface {
 	// listing.ErrPruned for a sequence below the floor.
 	SequenceAt(ctx context.Context, instant time.Time) (uint64, error)
 	// List visits the faces of at most limit assignments at a sequence. It returns
-	// listing.ErrPruned below the floor and listing.ErrAhead above what is applied;
-	// what was visited before an error must not be believed.
+	// listing.ErrPruned below the floor, listing.ErrAhead above what is applied and
+	// listing.ErrReplaced when the incarnation changed meanwhile, as do the others that
+	// read; what was visited before an error must not be believed.
 	List(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int,
 		visit func(rows.Face)) (listing.Page, error)
 	// Assignments is List with whole assignments. An error of visit ends it and is

@@ -58,6 +58,15 @@ func (l *Lister) Place() Page {
 	return Page{Seq: seq, Stream: stream}
 }
 
+// still refuses what was read when the incarnation is another one than the page's by
+// now: the sequence may have been read as one of either.
+func (l *Lister) still(page Page) (now Page, err error) {
+	if now = l.Place(); now.Stream != page.Stream {
+		return now, replaced()
+	}
+	return page, nil
+}
+
 // Page visits the faces of one page, in order. A face is valid until visit
 // returns, and what was visited before an error must not be believed. The error
 // is an *Error, the context's, or a fault of the index. The Page that comes with
@@ -85,6 +94,9 @@ func (l *Lister) Page(ctx context.Context, tenant string, req *Request, visit fu
 		return page, err
 	}
 	last, err := l.read(ctx, seq, sel, from.after, limit, visit)
+	if now, err := l.still(page); err != nil {
+		return now, err
+	}
 	if err != nil {
 		return page, l.readError(err, seq)
 	}
@@ -185,6 +197,9 @@ func (l *Lister) wait(ctx context.Context, page *Page, seq uint64) error {
 	}
 	if err := l.index.Wait(ctx, seq); errors.Is(err, context.DeadlineExceeded) {
 		return notReached(seq)
+	} else if errors.Is(err, listing.ErrReplaced) {
+		page.Seq, page.Stream = l.index.Applied()
+		return replaced()
 	} else if err != nil {
 		return err
 	}
@@ -202,6 +217,8 @@ func (l *Lister) readError(err error, seq uint64) error {
 		return pruned(seq, l.index.Floor())
 	case errors.Is(err, listing.ErrAhead):
 		return notReached(seq)
+	case errors.Is(err, listing.ErrReplaced):
+		return replaced()
 	default:
 		return err
 	}
@@ -215,7 +232,7 @@ func mismatch(detail string) *Error { return &Error{CursorMismatch, "cursor", de
 
 func otherStream(detail string) *Error { return &Error{StreamChanged, "", detail} }
 
-func replaced() *Error { return otherStream("the stream was replaced while the request waited") }
+func replaced() *Error { return otherStream("the stream was replaced while the request was answered") }
 
 func pruned(seq, floor uint64) *Error {
 	return &Error{HistoryPruned, "", fmt.Sprintf(

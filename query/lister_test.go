@@ -314,6 +314,31 @@ func TestOtherStream(t *testing.T) {
 	wantError(t, err, NotReady, "")
 }
 
+// An index that is undone while it is read answers with neither its old rows nor its
+// new ones.
+func TestUndoneWhileRead(t *testing.T) {
+	for name, during := range map[string]func(*fakeIndex) error{
+		"the read fails":           func(*fakeIndex) error { return fmt.Errorf("fake: %w", listing.ErrReplaced) },
+		"the read is of the other": func(f *fakeIndex) error { f.stream = "s2"; return nil },
+		"what was read is not there": func(f *fakeIndex) error {
+			f.stream = "s2"
+			return fmt.Errorf("fake: %w", listing.ErrAhead)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake()
+			f.add(user("x", "e", "a"), user("y", "e", "a"))
+			l := newTestLister(f)
+			f.listing = func(int) error { return during(f) }
+			_, err := pageError(t, l, Request{})
+			wantError(t, err, StreamChanged, "")
+			f.stream = "s1"
+			_, _, err = l.Count(t.Context(), fakeTenant, &Request{UsrID: "x"})
+			wantError(t, err, StreamChanged, "")
+		})
+	}
+}
+
 func TestPruned(t *testing.T) {
 	f := newFake()
 	for i := range 5 {

@@ -70,17 +70,18 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 	if err != nil {
 		return nil, err
 	}
-	err = stream.Ensure(ctx, js, stream.Config{
-		Name: cfg.Stream, MaxAge: cfg.StreamMaxAge, MaxBytes: cfg.StreamMaxBytes, Replicas: n.replicas(), Own: cfg.EmbeddedNATS(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	n.keys = keyBucket(js, n.replicas(), log)
 	n.store, err = store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "index"), Thresholds: n.levels(), Logger: log})
 	if err != nil {
 		return nil, err
 	}
+	err = stream.Ensure(ctx, js, stream.Config{
+		Name: cfg.Stream, MaxAge: cfg.StreamMaxAge, MaxBytes: cfg.StreamMaxBytes, Replicas: n.replicas(), Own: cfg.EmbeddedNATS(),
+		Present: n.store.Applied().Seq > 0,
+	})
+	if err != nil && !errors.Is(err, stream.ErrAbsent) { // the indexer tells of that, and what is there is served
+		return nil, err
+	}
+	n.keys = keyBucket(js, n.replicas(), log)
 	return n, n.assemble(stream.NewReader(n.nc, js, cfg.Stream, log))
 }
 

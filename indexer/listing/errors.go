@@ -11,4 +11,7 @@ var (
 	// ErrAhead is returned for a read above the last applied sequence, and for an
 	// instant whose sequence depends on what is not known to be applied.
 	ErrAhead = errors.New("not yet applied")
+	// ErrReplaced is returned when the index was undone, and took a new incarnation,
+	// while it was read or waited for.
+	ErrReplaced = errors.New("the stream has another incarnation now")
 )

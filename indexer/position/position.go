@@ -21,4 +21,7 @@ type Identity struct {
 	// Incarnation travels with every sequence that leaves the process: a
 	// sequence means nothing without its stream.
 	Incarnation string `json:"incarnation"`
+	// Partings is how often the index was undone because the stream had lost what it
+	// had read. Each gives the incarnation another value.
+	Partings uint64 `json:"partings,omitzero"`
 }

@@ -10,10 +10,15 @@
 // above the watermark (ErrAhead) and reads below the floor (ErrPruned), which
 // Badger would answer with missing rows and no error.
 //
+// When the stream turns out to have lost what was applied, UndoTo makes the index
+// what it was at an earlier sequence. Its beginning is marked durably, so that Open
+// completes what a crash cut short, and from it on views of before fail their Check.
+//
 // What the store writes for itself lies at one constant timestamp, where a
 // rewrite replaces: such rows have no snapshots and are read together with the
 // watermark only. Under the tag 'm' these are "watermark", "floor", "counting"
-// (how the counters came about), "timeline/" with the last sequence of a batch,
+// (how the counters came about), "undoing" (where an undo that has begun leads to),
+// "timeline/" with the last sequence of a batch,
 // eight bytes, big endian: a rung (see Rung), which tells the times of the batch's
 // messages and the fingerprint of its last one, and "filler", which Reclaim writes
 // and deletes. The timeline maps an instant to a sequence exactly (SequenceAt) from

@@ -20,6 +20,8 @@ import (
 var (
 	ErrPruned = listing.ErrPruned
 	ErrAhead  = listing.ErrAhead
+	// ErrReplaced is returned when the index was undone meanwhile.
+	ErrReplaced = listing.ErrReplaced
 )
 
 // constant is the timestamp of what the store writes for itself. A key must
@@ -75,12 +77,20 @@ func (s *Store) Floor() uint64 {
 	return s.floor
 }
 
-// Wait returns when seq has been applied, or with the context's error.
+// Wait returns when seq has been applied, or with the context's error. When the
+// index is undone meanwhile it returns ErrReplaced: the sequence that was waited for
+// is another one now.
 func (s *Store) Wait(ctx context.Context, seq uint64) error {
+	s.mu.RLock()
+	began := s.epoch
+	s.mu.RUnlock()
 	for {
 		s.mu.RLock()
-		reached, advance := s.applied.Seq >= seq, s.advance
+		reached, epoch, advance := s.applied.Seq >= seq, s.epoch, s.advance
 		s.mu.RUnlock()
+		if epoch != began {
+			return fmt.Errorf("wait for sequence %d: %w", seq, ErrReplaced)
+		}
 		if reached {
 			return nil
 		}

@@ -2,6 +2,8 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -13,14 +15,14 @@ import (
 // commit, everything that the index says with an independent model: every
 // combination of filters in pages of several sizes, details, tests of scores,
 // counts, entities, guards and quarantine; now, and at the sequences before, down
-// to the floor.
+// to the floor. Now and then the stream loses its end and gets another one.
 func TestModel(t *testing.T) {
 	eachSeed(t, func(t *testing.T, seed uint64) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		gen := modeltest.NewGenerator(seed)
 		r := &modelRun{
 			T: t, rng: rng, x: openIndex(t, t.TempDir()), v: &verifier{rng, gen}, stream: makeStream(gen, rng, 400),
-			model: modeltest.New(), then: []*modeltest.Model{modeltest.New()},
+			model: modeltest.New(), then: []*modeltest.Model{modeltest.New()}, gen: gen,
 		}
 		for r.next < len(r.stream) {
 			r.batch()
@@ -42,6 +44,9 @@ type modelRun struct {
 
 	sealed *store.Batch // folded, but not committed
 	mark   store.Watermark
+
+	gen     *modeltest.Generator
+	rewinds int
 }
 
 // batch folds some messages, while the batch before is being committed, and
@@ -76,6 +81,62 @@ func (r *modelRun) batch() {
 		if r.rng.IntN(4) == 0 {
 			r.advanceFloor(r.rng.IntN(2) == 0)
 		}
+		if r.rewinds < 3 && r.rng.IntN(8) == 0 {
+			r.rewind()
+		}
+	}
+}
+
+// rewind undoes the index to a rung, from where on the stream has other messages.
+func (r *modelRun) rewind() {
+	r.Helper()
+	floor, applied := r.x.Floor(), r.x.Applied()
+	to := store.Watermark{}
+	if target := r.between(max(floor, applied.Seq-min(applied.Seq, 40)), applied.Seq); target > 0 {
+		rung, ok, err := r.x.RungAt(target)
+		if err != nil {
+			r.Fatal(err)
+		}
+		if !ok || rung.Seq < floor {
+			return
+		}
+		to = watermark(r.stream[rung.Seq-1])
+		to.Peak = rung.Peak
+	}
+	r.rewinds++
+	to.Stream.Incarnation = fmt.Sprint("parted ", r.rewinds)
+	if r.rng.IntN(3) == 0 {
+		r.x.settleAndReopen()
+	}
+	old, err := r.x.View(applied.Seq)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := r.x.UndoTo(to); err != nil {
+		r.Fatal(err)
+	}
+	if err := old.Check(); !errors.Is(err, store.ErrReplaced) {
+		r.Errorf("a view of before: %v", err)
+	}
+	old.Close()
+	if got := r.x.Applied(); got.Seq != to.Seq || got.Stream != to.Stream {
+		r.Fatalf("the watermark is %+v, want %+v", got, to)
+	}
+	r.next = int(to.Seq)
+	other := makeStream(r.gen, r.rng, len(r.stream)-r.next)
+	for i := range other {
+		other[i].at.Seq += to.Seq
+		other[i].at.Nano += int64(r.rewinds) // no message of the other end has this time
+	}
+	r.stream = append(r.stream[:r.next:r.next], other...)
+	r.then = r.then[: r.next+1 : r.next+1]
+	r.model = r.then[r.next].Clone()
+	if r.rng.IntN(3) == 0 {
+		r.x.reopen()
+	}
+	r.verify()
+	if last, ok, err := r.x.RungAt(math.MaxUint64); err != nil || (ok && last.Seq > to.Seq) {
+		r.Errorf("after an undo to %d the timeline ends at %d, %v", to.Seq, last.Seq, err)
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/rs/zerolog"
 
-	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
 
@@ -23,13 +22,16 @@ type Options struct {
 	// Thresholds are the levels that counters count scores by; nil: the default.
 	// Another value than the last time counts anew at open.
 	Thresholds *rows.Thresholds
+	// Fault makes steps fail in tests; nil in production.
+	Fault Fault
 }
 
 // Store is an open index.
 type Store struct {
 	db     *badger.DB
 	log    zerolog.Logger
-	undone uint64 // the highest sequence with versions that Open undid; see Batch.eachUndone
+	undone uint64 // the highest sequence with versions that were undone; see Batch.eachUndone
+	fault  Fault  // nil in production
 
 	thresholds rows.Thresholds
 	constants  sync.RWMutex // held while watermark, counters and timeline change together
@@ -39,6 +41,7 @@ type Store struct {
 	mu      sync.RWMutex  // guards what follows
 	applied Watermark     // the last one that is durable
 	floor   uint64        // reads below are refused
+	epoch   uint64        // grows when applied goes back; what was read in another one is void
 	advance chan struct{} // closed and replaced when applied moves
 }
 
@@ -65,7 +68,7 @@ func Open(o Options) (*Store, error) {
 	if o.Thresholds == nil {
 		o.Thresholds = &rows.DefaultThresholds
 	}
-	s := &Store{db: db, log: o.Logger, thresholds: *o.Thresholds, advance: make(chan struct{})}
+	s := &Store{db: db, log: o.Logger, thresholds: *o.Thresholds, fault: o.Fault, advance: make(chan struct{})}
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("open index in %s: %w", o.Dir, errors.Join(err, db.Close()))
 	}
@@ -124,6 +127,13 @@ func (s *Store) recover() error {
 	}
 	// Badger forgets this at every close.
 	s.db.SetDiscardTs(s.floor)
+	if begun, err := s.readUndo(); err != nil {
+		return err
+	} else if begun {
+		s.constants.Lock()
+		defer s.constants.Unlock()
+		return s.undo(s.applied)
+	}
 	undone, highest, err := s.undoAbove(s.applied.Seq)
 	if err != nil {
 		return fmt.Errorf("undo what a crash left above sequence %d: %w", s.applied.Seq, err)
@@ -180,8 +190,8 @@ func (s *Store) undoAbove(seq uint64) (undone int, highest uint64, err error) {
 	defer wb.Cancel()
 	for it.Rewind(); it.Valid(); it.Next() {
 		item := it.Item()
-		if item.Version() <= seq || item.Key()[0] == byte(keys.MetaTag) {
-			continue // the store's own rows have no sequence
+		if item.Version() <= seq || storesOwn(item) {
+			continue
 		}
 		highest = max(highest, item.Version())
 		key := item.KeyCopy(nil)

@@ -13,6 +13,7 @@ import (
 type View struct {
 	store *Store
 	seq   uint64
+	epoch uint64      // of the store when the view was opened
 	all   *badger.Txn // of all versions, for walks
 	then  *badger.Txn // at seq; nil before it is first asked, which most listings do without
 	once  sync.Once
@@ -22,7 +23,7 @@ type View struct {
 // returns ErrPruned below and ErrAhead above.
 func (s *Store) View(seq uint64) (*View, error) {
 	s.mu.RLock()
-	applied, floor := s.applied.Seq, s.floor
+	applied, floor, epoch := s.applied.Seq, s.floor, s.epoch
 	s.mu.RUnlock()
 	if seq > applied {
 		return nil, fmt.Errorf("sequence %d, the last applied is %d: %w", seq, applied, ErrAhead)
@@ -30,7 +31,7 @@ func (s *Store) View(seq uint64) (*View, error) {
 	if seq < floor {
 		return nil, fmt.Errorf("sequence %d, the lowest that can be read is %d: %w", seq, floor, ErrPruned)
 	}
-	return &View{store: s, seq: seq, all: s.db.NewTransactionAt(math.MaxUint64, false)}, nil
+	return &View{store: s, seq: seq, epoch: epoch, all: s.db.NewTransactionAt(math.MaxUint64, false)}, nil
 }
 
 // Seq is the sequence that the view reads at.
@@ -99,10 +100,17 @@ func (v *View) Versions(key []byte, visit func(seq uint64, value []byte) bool) e
 	return nil
 }
 
-// Check returns ErrPruned when the floor has overtaken the view, so that what
-// was read from it may lack rows.
+// Check returns ErrReplaced when the index was undone since the view was opened, so
+// that what was read from it may mix what was and what is, and ErrPruned when the
+// floor has overtaken the view, so that it may lack rows.
 func (v *View) Check() error {
-	if floor := v.store.Floor(); v.seq < floor {
+	v.store.mu.RLock()
+	floor, epoch := v.store.floor, v.store.epoch
+	v.store.mu.RUnlock()
+	if epoch != v.epoch {
+		return fmt.Errorf("sequence %d: %w", v.seq, ErrReplaced)
+	}
+	if v.seq < floor {
 		return fmt.Errorf("sequence %d, the lowest that can be read is %d: %w", v.seq, floor, ErrPruned)
 	}
 	return nil

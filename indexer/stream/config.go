@@ -20,10 +20,15 @@ type Config struct {
 	MaxBytes int64         // 0 or less: unlimited
 	Replicas int           // 0: 1
 	Own      bool          // the embedded server's: its limits follow this configuration
+	Present  bool          // the index has applied some of it: it is not made when it is absent
 }
 
 // duplicateWindow is how long the server remembers message ids.
 const duplicateWindow = 2 * time.Minute
+
+// ErrAbsent is returned by Ensure when the stream should be there and is not: an empty
+// one in its place would hide the loss.
+var ErrAbsent = errors.New("the stream that the index was built from is gone")
 
 // ErrUnfit is returned by Ensure for a stream that exists with a configuration
 // that would lose events or mix in others.
@@ -55,13 +60,17 @@ func (c Config) window() time.Duration {
 	return duplicateWindow
 }
 
-// Ensure makes the stream if it does not exist and checks it if it does.
+// Ensure makes the stream if it does not exist and checks it if it does. With Present
+// it does not make one and returns ErrAbsent.
 func Ensure(ctx context.Context, js jetstream.JetStream, c Config) error {
 	want := c.jetstream()
 	if want.MaxBytes == 0 {
 		want.MaxBytes = -1
 	}
 	existing, err := js.Stream(ctx, c.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && c.Present {
+		return fmt.Errorf("stream %s: %w", c.Name, ErrAbsent)
+	}
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		if _, err = js.CreateStream(ctx, want); err == nil {
 			return nil

@@ -9,10 +9,11 @@
 // the stream's name, creation time, bounds and the message at the index's
 // watermark are compared with what the index remembers; then every message must
 // be the one after the last. A sequence that is missing is confirmed with the
-// server. A stream that is not the index's ends Read with ErrMismatch; faults
-// that pass (a lost connection, a server that restarts) are retried. It refuses
-// to let a publisher speak for the server: no header of a message ends a request.
+// server. A stream that is not the index's ends Read with a Parting, and
+// Rejoin finds what both have in common; faults that pass (a lost connection, a
+// server that restarts) are retried. It refuses to let a publisher speak for the
+// server: no header of a message ends a request.
 //
-// Concurrency: a Reader runs one Read at a time; Head, Ask and Stored may be called
-// from any goroutine.
+// Concurrency: a Reader runs one Read or Rejoin at a time; Head, Ask and Stored may be
+// called from any goroutine.
 package stream

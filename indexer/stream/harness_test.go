@@ -167,6 +167,7 @@ func (w *world) begin() position.Position {
 type follower struct {
 	t      *testing.T
 	at     position.Position // where it began
+	older  stream.Ladder     // what is known of messages before
 	reader *stream.Reader
 	nc     *nats.Conn
 	cancel context.CancelFunc
@@ -186,7 +187,7 @@ func (w *world) follow(at position.Position, options ...nats.Option) *follower {
 	f := &follower{t: w.T, at: at, reader: r, nc: nc, cancel: cancel, done: make(chan struct{}), changed: make(chan struct{})}
 	go func() {
 		defer close(f.done)
-		f.err = r.Read(ctx, at, f.deliver)
+		f.err = r.Read(ctx, at, f.older, f.deliver)
 	}()
 	w.Cleanup(func() {
 		cancel()

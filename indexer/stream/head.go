@@ -19,6 +19,9 @@ type Head struct {
 	// clock: every message that was stored before has a sequence up to Seq. Until is
 	// the same by the server's clock, which stamps messages. Zero: never.
 	Asked, Until time.Time
+
+	// Parted is why the stream cannot be read on, as Rejoin found; nil: it can.
+	Parted *Parting
 }
 
 // Head gives what is known of the stream's end.

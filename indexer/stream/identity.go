@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,13 +29,22 @@ var (
 	// ErrTrimmed is returned when the stream no longer holds the message after
 	// the index's position, so that events would be passed over.
 	ErrTrimmed = errors.New("the stream no longer holds the next message")
+	// ErrLadder is returned when a Ladder failed: a fault of the index' own storage,
+	// which does not pass.
+	ErrLadder = errors.New("read what the index has kept of the stream")
 )
 
-// identityOf tells a stream by its name and creation time.
-func identityOf(info *jetstream.StreamInfo) position.Identity {
+// identityOf tells a stream by its name and creation time, for an index that has
+// parted so many times from what it had read. The incarnation depends on nothing
+// else, so that replicas that have the same history take each other's cursors.
+func identityOf(info *jetstream.StreamInfo, partings uint64) position.Identity {
 	created := info.Created.UTC()
-	sum := sha256.Sum256([]byte(info.Config.Name + "\x00" + created.Format(time.RFC3339Nano)))
-	return position.Identity{Name: info.Config.Name, Created: created, Incarnation: hex.EncodeToString(sum[:8])}
+	text := info.Config.Name + "\x00" + created.Format(time.RFC3339Nano)
+	if partings > 0 {
+		text += "\x00" + strconv.FormatUint(partings, 10)
+	}
+	sum := sha256.Sum256([]byte(text))
+	return position.Identity{Name: info.Config.Name, Created: created, Incarnation: hex.EncodeToString(sum[:8]), Partings: partings}
 }
 
 // Fingerprint tells a message from every other one that a stream could hold at
@@ -72,37 +82,52 @@ func (m *Message) Fingerprint() []byte {
 	return h.Sum(nil)[:16]
 }
 
-// check compares the stream with what the index remembers of it.
-func (r *Reader) check(ctx context.Context, info *jetstream.StreamInfo, at position.Position) error {
-	id := identityOf(info)
-	if id.Name != at.Stream.Name || !id.Created.Equal(at.Stream.Created) {
-		return fmt.Errorf("%w: it is %s, created %s; the index was built from %s, created %s; "+
-			"point assigndex at the right stream, or build a new index in another data directory",
-			ErrMismatch, id.Name, id.Created.Format(time.RFC3339Nano), at.Stream.Name, at.Stream.Created.Format(time.RFC3339Nano))
+// is reports whether the message is the one of a rung at its sequence.
+func (m *Message) is(r Rung) bool { return bytes.Equal(m.Fingerprint(), r.Fingerprint) }
+
+// check compares the stream with what the index remembers of it. The error is a
+// Parting when it is another one.
+func (r *Reader) check(ctx context.Context, info *jetstream.StreamInfo, at position.Position, older Ladder) error {
+	switch {
+	case info.Config.Name != at.Stream.Name:
+		return partingOf(OtherName, info, at)
+	case !info.Created.Equal(at.Stream.Created):
+		return partingOf(Recreated, info, at)
+	case info.State.LastSeq < at.Seq:
+		return partingOf(RolledBack, info, at)
+	case info.State.FirstSeq > at.Seq+1:
+		return partingOf(Trimmed, info, at)
 	}
-	if info.State.LastSeq < at.Seq {
-		return fmt.Errorf("%w: it ends at sequence %d, the index has applied %d; messages were lost after they were read; "+
-			"build a new index in another data directory", ErrMismatch, info.State.LastSeq, at.Seq)
+	return r.compare(ctx, info, at, older)
+}
+
+// compare looks at the message that was applied last. Where that was erased, the one
+// before it that the stream still holds tells as much: a sequence is given to another
+// message only with all that follow it.
+func (r *Reader) compare(ctx context.Context, info *jetstream.StreamInfo, at position.Position, older Ladder) error {
+	rung, ok := Rung{Seq: at.Seq, Fingerprint: at.Fingerprint}, at.Seq > 0
+	for ok && rung.Seq >= info.State.FirstSeq {
+		if len(rung.Fingerprint) > 0 {
+			m, err := r.message(ctx, rung.Seq)
+			if err == nil {
+				if m.is(rung) {
+					return nil
+				}
+				parting := partingOf(Reused, info, at)
+				parting.Differs = rung.Seq
+				return parting
+			}
+			if !errors.Is(err, errNoMessage) {
+				return err
+			}
+		}
+		var err error
+		if rung, ok, err = older.below(rung.Seq); err != nil {
+			return err
+		}
 	}
-	if info.State.FirstSeq > at.Seq+1 {
-		return fmt.Errorf("%w: it begins at sequence %d, the index has applied %d; restore an index that has read further, or build a new one",
-			ErrTrimmed, info.State.FirstSeq, at.Seq)
-	}
-	if at.Seq == 0 || len(at.Fingerprint) == 0 {
-		return nil
-	}
-	m, err := r.message(ctx, at.Seq)
-	if errors.Is(err, errNoMessage) {
-		r.log.Warn().Uint64("seq", at.Seq).Msg("the last applied message is no longer in the stream, its fingerprint was not checked")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(m.Fingerprint(), at.Fingerprint) {
-		return fmt.Errorf("%w: the message at sequence %d is another one than the index has applied; "+
-			"messages were lost and their sequences given to new ones; "+
-			"build a new index in another data directory", ErrMismatch, at.Seq)
+	if at.Seq > 0 {
+		r.log.Warn().Uint64("seq", at.Seq).Msg("none of the applied messages is in the stream any more, no fingerprint was checked")
 	}
 	return nil
 }

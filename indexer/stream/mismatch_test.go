@@ -115,7 +115,7 @@ func TestPurgePastAReaderThatIsHeldUp(t *testing.T) {
 	done := make(chan error, 1)
 	next := uint64(1)
 	go func() {
-		done <- r.Read(t.Context(), at, func(m *stream.Message) error {
+		done <- r.Read(t.Context(), at, nil, func(m *stream.Message) error {
 			if m.Seq != next {
 				t.Errorf("sequence %d was delivered when %d was next", m.Seq, next)
 			}

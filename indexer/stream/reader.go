@@ -60,7 +60,7 @@ func (r *Reader) Begin(ctx context.Context, trimmed bool) (position.Position, er
 	if err != nil {
 		return position.Position{}, err
 	}
-	at := position.Position{Stream: identityOf(info)}
+	at := position.Position{Stream: identityOf(info, 0)}
 	if first := info.State.FirstSeq; first > 1 {
 		if !trimmed {
 			return at, fmt.Errorf("%w: it begins at sequence %d, and a new index needs it from 1; "+
@@ -81,17 +81,27 @@ func (r *Reader) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 	return s.CachedInfo(), nil
 }
 
+// infoFor looks the stream of an index up. That there is none is a Parting.
+func (r *Reader) infoFor(ctx context.Context, at position.Position) (*jetstream.StreamInfo, error) {
+	info, err := r.info(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, &Parting{Kind: Missing, Stream: r.stream, Index: at.Stream, Applied: at.Seq, Since: time.Now()}
+	}
+	return info, err
+}
+
 // Read delivers every message after a position, in order, until the context
-// ends, deliver fails, or the stream is found not to be the index's.
-func (r *Reader) Read(ctx context.Context, at position.Position, deliver func(*Message) error) error {
-	s := session{Reader: r, at: at, deliver: deliver}
+// ends, deliver fails, or the stream is found not to be the index's, which is a
+// Parting. older tells what the index has kept of messages up to the position.
+func (r *Reader) Read(ctx context.Context, at position.Position, older Ladder, deliver func(*Message) error) error {
+	s := session{Reader: r, at: at, older: older, deliver: deliver}
 	for failures := 0; ; failures++ {
 		before := s.at.Seq
 		err := s.run(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.Is(err, ErrMismatch), errors.Is(err, ErrTrimmed), s.refused:
+		case errors.Is(err, ErrMismatch), errors.Is(err, ErrTrimmed), errors.Is(err, ErrLadder), s.refused:
 			return err
 		}
 		if s.at.Seq != before {
@@ -111,6 +121,7 @@ func (r *Reader) Read(ctx context.Context, at position.Position, deliver func(*M
 type session struct {
 	*Reader
 	at      position.Position // after the last message delivered; its fingerprint is last's
+	older   Ladder            // what the index has kept of messages before
 	last    *Message          // the last message delivered; nil: none yet
 	deliver func(*Message) error
 	refused bool // deliver has failed
@@ -123,10 +134,7 @@ func (s *session) run(ctx context.Context) error {
 	lost := s.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	defer s.nc.RemoveStatusListener(lost)
 	asked := time.Now()
-	info, err := s.info(ctx)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("%w: there is no stream %s; restore it, or build a new index in another data directory", ErrMismatch, s.stream)
-	}
+	info, err := s.infoFor(ctx, s.at)
 	if err != nil {
 		return err
 	}
@@ -225,11 +233,14 @@ func (s *session) take(ctx context.Context, msg *nats.Msg) error {
 // were erased.
 func (s *session) look(ctx context.Context) error {
 	asked := time.Now()
-	info, err := s.info(ctx)
+	info, err := s.infoFor(ctx, s.at)
 	if err != nil {
 		return err
 	}
-	if id := identityOf(info); !id.Created.Equal(s.at.Stream.Created) || info.State.LastSeq < s.at.Seq || info.State.FirstSeq > s.at.Seq+1 {
+	if !info.Created.Equal(s.at.Stream.Created) || info.State.LastSeq < s.at.Seq {
+		return s.checkHere(ctx, info)
+	}
+	if info.State.FirstSeq > s.at.Seq+1 {
 		s.sawHead(info.State.LastSeq)
 		return s.checkHere(ctx, info)
 	}
@@ -259,7 +270,19 @@ func (s *session) checkHere(ctx context.Context, info *jetstream.StreamInfo) err
 			at.Fingerprint = s.last.Fingerprint()
 		}
 	}
-	return s.check(ctx, info, at)
+	return s.check(ctx, info, at, s.known)
+}
+
+// known is the ladder of all that was read: the last message may not have come to
+// the index yet.
+func (s *session) known(seq uint64) (Rung, bool, error) {
+	if s.last != nil && s.last.Seq <= seq {
+		return Rung{Seq: s.last.Seq, Fingerprint: s.last.Fingerprint()}, true, nil
+	}
+	if s.older == nil {
+		return Rung{}, false, nil
+	}
+	return s.older(seq)
 }
 
 // pass delivers a message and moves the position.

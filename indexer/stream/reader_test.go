@@ -284,7 +284,7 @@ func TestReadEndsWhenDeliverFails(t *testing.T) {
 	r, _ := w.reader()
 	full := errors.New("full")
 	var got []uint64
-	err := r.Read(t.Context(), at, func(m *stream.Message) error {
+	err := r.Read(t.Context(), at, nil, func(m *stream.Message) error {
 		got = append(got, m.Seq)
 		if m.Seq == 2 {
 			return full

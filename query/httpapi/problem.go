@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/query"
 )
 
@@ -90,6 +91,10 @@ func (s *Server) refuse(x *exchange, err error) {
 	}
 	if problem, ok := errors.AsType[*query.Error](err); ok {
 		s.refuseWith(x, problem, nil)
+		return
+	}
+	if errors.Is(err, listing.ErrReplaced) {
+		s.refuseWith(x, &query.Error{Code: query.StreamChanged, Detail: "the stream was replaced while the request was answered"}, nil)
 		return
 	}
 	if x.r.Context().Err() != nil && errors.Is(err, context.Canceled) {

@@ -20,7 +20,13 @@ import (
 // Start starts a server. Its warnings and errors go to the test's log.
 func Start(tb testing.TB) *embedded.Server {
 	tb.Helper()
-	dir := tb.TempDir()
+	return StartIn(tb, tb.TempDir())
+}
+
+// StartIn is Start on a directory of the caller's, who may change it while the
+// server is stopped.
+func StartIn(tb testing.TB, dir string) *embedded.Server {
+	tb.Helper()
 	out := &testLog{tb: tb}
 	s := embedded.New(embedded.Options{
 		StoreDir: dir, Listen: "127.0.0.1:0", Logger: zerolog.New(out).Level(zerolog.WarnLevel),
