@@ -11,5 +11,8 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(beKilled(dir))
 	}
+	if as := os.Getenv(childPoint); as != "" {
+		os.Exit(beKilledAtPoint(as))
+	}
 	goleak.VerifyTestMain(m)
 }
