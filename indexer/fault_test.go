@@ -23,7 +23,7 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	seed, rng := random(t)
 	th := newTheatre(t, seed)
-	eachPoint(t, rng, func(t *testing.T, at fault.Point, done bool, nth int) {
+	eachPoint(t, rng, !testing.Short(), func(t *testing.T, at fault.Point, done bool, nth int) {
 		scene := scenes[at]
 		st := th.of(scene.from)
 		l := st.life(st.copyOf(t, scene.from), scene.doing)

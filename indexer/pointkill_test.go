@@ -17,7 +17,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/fault"
 )
 
-var pointKillsFlag = flag.Int("pointkills", 1, "how often TestKillAtPoints goes through all points")
+var pointKillsFlag = flag.Int("pointkills", 0, "how often TestKillAtPoints goes through all points, before and after their steps; 0: once, one of both")
 
 // childPoint says that this process is the child of TestKillAtPoints, as a
 // pointChild.
@@ -82,8 +82,8 @@ func TestKillAtPoints(t *testing.T) {
 	t.Parallel()
 	seed, rng := random(t)
 	th := newTheatre(t, seed)
-	for range *pointKillsFlag {
-		eachPoint(t, rng, func(t *testing.T, at fault.Point, done bool, nth int) {
+	for range max(1, *pointKillsFlag) {
+		eachPoint(t, rng, *pointKillsFlag > 0, func(t *testing.T, at fault.Point, done bool, nth int) {
 			scene := scenes[at]
 			st := th.of(scene.from)
 			c := pointChild{

@@ -43,12 +43,12 @@ var scenes = map[fault.Point]struct {
 	doing act
 	times int
 }{
-	fault.Fetch:          {"half", applying, 100},
-	fault.Decode:         {"half", applying, 100},
-	fault.Fold:           {"half", applying, 100},
-	fault.Flush:          {"half", applying, 10},
-	fault.Watermark:      {"half", applying, 10},
-	fault.Wide:           {"half", applying, 1},
+	fault.Fetch:          {"half", applying, 60},
+	fault.Decode:         {"half", applying, 60},
+	fault.Fold:           {"half", applying, 60},
+	fault.Flush:          {"half", applying, 8},
+	fault.Watermark:      {"half", applying, 8},
+	fault.Wide:           {"wide", applying, 1},
 	fault.Count:          {"new", opening, 1},
 	fault.Floor:          {"half", forgetting, 2},
 	fault.Prune:          {"half", forgetting, 2},
@@ -64,9 +64,9 @@ var scenes = map[fault.Point]struct {
 	fault.UndoEnd:        {"parted", undoing, 1},
 }
 
-// eachPoint visits every point, before and after its step, and a number that is at
-// most how often it is come by. With -short it visits one of both, at random.
-func eachPoint(t *testing.T, rng *rand.Rand, visit func(t *testing.T, at fault.Point, done bool, nth int)) {
+// eachPoint visits every point, before and after its step or at random one of both,
+// with a number that is at most how often it is come by.
+func eachPoint(t *testing.T, rng *rand.Rand, both bool, visit func(t *testing.T, at fault.Point, done bool, nth int)) {
 	t.Helper()
 	for _, at := range fault.Points {
 		scene, known := scenes[at]
@@ -76,7 +76,7 @@ func eachPoint(t *testing.T, rng *rand.Rand, visit func(t *testing.T, at fault.P
 		}
 		form := rng.IntN(2) == 0
 		for _, done := range []bool{false, true} {
-			if testing.Short() && done != form {
+			if !both && done != form {
 				continue
 			}
 			nth := 1 + rng.IntN(scene.times)
@@ -102,19 +102,19 @@ type stage struct {
 type moment struct{ partings, seq uint64 }
 
 // theatre is the stages of a test.
-type theatre struct{ whole, parted *stage }
+type theatre struct{ whole, wide, parted *stage }
 
 // of gives the stage of an index.
 func (th theatre) of(from string) *stage {
-	if from == "parted" {
+	switch from {
+	case "parted":
 		return th.parted
+	case "wide":
+		return th.wide
+	default:
+		return th.whole
 	}
-	return th.whole
 }
-
-// wideCascade is how many entitlements an application has, whose deletion is more
-// than one transaction can count.
-const wideCascade = 2300
 
 func newTheatre(t *testing.T, seed uint64) theatre {
 	t.Helper()
@@ -123,35 +123,43 @@ func newTheatre(t *testing.T, seed uint64) theatre {
 	for range 150 {
 		random = append(random, made.gen.Next())
 	}
-	return theatre{whole: newWholeStage(t, random), parted: newPartedStage(t, random)}
-}
+	th := theatre{whole: newStage(t, "half", random[:60], random[60:]), parted: newPartedStage(t, random)}
+	th.whole.is(t, random)
+	th.wide = newStage(t, "wide", wideApplication(), []events.Message{say(events.ApplicationDeleted, `{"app_id":"wide"}`)})
 
-func newWholeStage(t *testing.T, random []events.Message) *stage {
-	t.Helper()
-	st := &stage{source: newSource(t), dirs: map[string]string{"new": "", "half": t.TempDir(), "crashed": t.TempDir()}, digests: map[moment]string{}}
-	messages := make([]events.Message, wideCascade)
-	for i := range messages {
-		messages[i] = say(events.AssignmentUpserted, `{"usr_id":"wide%d","ent_id":"%s%d","app_id":"wide"}`, i%7, strings.Repeat("e", 1000), i)
-	}
-	half := st.publish(messages...)
-	n := st.nodeIn(t, st.dirs["half"])
-	n.start(indexer.Options{})
-	n.wait(half)
-	n.close()
-	rest := append(random[:100:100], say(events.ApplicationDeleted, `{"app_id":"wide"}`))
-	rest = append(rest, random[100:]...)
-	st.last = st.publish(rest...)
-	st.build(t, append(messages, rest...))
-
-	if err := os.CopyFS(st.dirs["crashed"], os.DirFS(st.dirs["half"])); err != nil {
-		t.Fatal(err)
-	}
-	hit := 0
-	l := st.life(st.dirs["crashed"], applying)
-	l.hook = failing(fault.Watermark, false, 1, &hit)
+	// A crash with a batch above the watermark.
+	th.whole.dirs["new"] = ""
+	th.whole.dirs["crashed"] = th.whole.copyOf(t, "half")
+	hits := 0
+	l := th.whole.life(th.whole.dirs["crashed"], applying)
+	l.hook = failing(fault.Watermark, false, 1, &hits)
 	if err := l.live(t.Context()); !errors.Is(err, errFault) {
 		t.Fatalf("no crash: %v", err)
 	}
+	return th
+}
+
+// wideApplication gives an application so many entitlements that its deletion is
+// more than one transaction can count.
+func wideApplication() []events.Message {
+	messages := make([]events.Message, 2300)
+	for i := range messages {
+		messages[i] = say(events.AssignmentUpserted, `{"usr_id":"wide%d","ent_id":"%s%d","app_id":"wide"}`, i%7, strings.Repeat("e", 1000), i)
+	}
+	return messages
+}
+
+// newStage makes a stream of two parts, and an index of the first.
+func newStage(t *testing.T, name string, first, rest []events.Message) *stage {
+	t.Helper()
+	st := &stage{source: newSource(t), dirs: map[string]string{name: t.TempDir()}, digests: map[moment]string{}}
+	half := st.publish(first...)
+	n := st.nodeIn(t, st.dirs[name])
+	n.start(indexer.Options{})
+	n.wait(half)
+	n.close()
+	st.last = st.publish(rest...)
+	st.build()
 	return st
 }
 
@@ -172,17 +180,23 @@ func newPartedStage(t *testing.T, random []events.Message) *stage {
 	n.close()
 	s.putBack(aside)
 	st.last = st.publish(random[110:]...)
-	st.build(t, append(random[:80:80], random[110:]...))
+	st.build()
+	st.is(t, append(random[:80:80], random[110:]...))
 	return st
 }
 
-// build makes the fresh index, which is the model's.
-func (st *stage) build(t *testing.T, messages []events.Message) {
-	t.Helper()
+// build makes the fresh index.
+func (st *stage) build() {
+	st.Helper()
 	st.fresh = st.node()
 	st.fresh.start(indexer.Options{})
 	st.fresh.wait(st.last)
 	st.fresh.stop()
+}
+
+// is compares the fresh index with the model of a stream.
+func (st *stage) is(t *testing.T, messages []events.Message) {
+	t.Helper()
 	model := modeltest.New()
 	for i, m := range messages {
 		m.Subject = natsMessage(m).Subject

@@ -43,7 +43,7 @@ var mutants = []mutant{
 	// Watermark and batches.
 	{"watermark: it moves before the batch is written", "indexer/store/batch.go", "if err := b.store.fault.Step(fault.Flush, b.wb.Flush); err != nil {\n\t\treturn err\n\t}\n", "defer func() { _ = b.store.fault.Step(fault.Flush, b.wb.Flush) }()\n", storePkg, "."},
 	{"watermark: a batch forgets what the one before wrote", "indexer/store/batch.go", "[]map[string]pending{b.pending, b.before}", "[]map[string]pending{b.pending}", storePkg, "^Test(Model|Metamorphic)$"},
-	{"watermark: what a crash left is not undone", "indexer/store/store.go", "if item.Version() <= seq || item.Key()[0] == byte(keys.MetaTag) {", "if true {", storePkg, "^Test(Undo|Metamorphic|WritesOver)"},
+	{"watermark: what a crash left is not undone", "indexer/store/store.go", "if item.Version() <= seq || storesOwn(item) {", "if true {", storePkg, "^Test(Undo|Metamorphic|WritesOver)"},
 	{"watermark: undone versions hide new writes", "indexer/store/batch.go", "if b.ts >= b.store.undone {", "if true {", storePkg, "^Test(WritesOver|UndoOf)"},
 	{"counters: a change of level is not counted", "indexer/store/counters.go", "before.AppID == after.AppID && t.thresholds.Of(before.Face) == t.thresholds.Of(after.Face)", "before.AppID == after.AppID", storePkg, "^TestModel$"},
 
