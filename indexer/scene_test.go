@@ -242,14 +242,10 @@ func (st *stage) healthy(t *testing.T, rng *rand.Rand, dir string) (opened uint6
 		t.Errorf("opened at %d, the index is not what it was there", at.Seq)
 	}
 	n.start(indexer.Options{RejoinEvery: quickly.RejoinEvery})
-	for deadline := time.Now().Add(bounded); ; {
-		if now := n.store.Applied(); now.Seq == st.last && now.Stream.Partings == st.partings {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the index does not come to %d: %s", st.last, n.log)
-		}
-	}
+	eventually(t, "the index has caught up", func() bool {
+		now := n.store.Applied()
+		return now.Seq == st.last && now.Stream.Partings == st.partings
+	})
 	n.wait(st.last)
 	floor := n.store.Floor()
 	for _, seq := range []uint64{floor + 1 + rng.Uint64N(max(1, st.last-floor)), st.last} {

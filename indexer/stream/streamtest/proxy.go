@@ -3,6 +3,7 @@ package streamtest
 import (
 	"bytes"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,7 +33,7 @@ type Proxy struct {
 	conns   map[net.Conn]bool
 	trigger []byte
 	plan    []Cut // for the next times that the trigger passes
-	budget  int   // bytes to the client until the connection is cut; 0: any
+	budgets []int // bytes until the next cuts
 	rate    int   // bytes a second in each direction; 0: any
 	cuts    int
 	passed  int           // bytes
@@ -76,11 +77,12 @@ func (p *Proxy) Left() int {
 }
 
 // CutAfter cuts the connection on which the nth byte from now on passes, in whichever
-// direction and in the middle of whatever that is. The bytes before it do pass.
-func (p *Proxy) CutAfter(bytes int) {
+// direction and in the middle of whatever that is; then the one on which the next n
+// is reached, and so on. The bytes before do pass.
+func (p *Proxy) CutAfter(n ...int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.budget = bytes
+	p.budgets = n
 }
 
 // Cuts is how often CutAfter came to pass.
@@ -148,16 +150,22 @@ func (p *Proxy) accept() {
 	}
 }
 
-// next takes the next step of the plan.
-func (p *Proxy) next() Cut {
+// look looks for the trigger in what passes to the server after a tail, and takes the
+// next step of the plan if it is there. It gives the next tail.
+func (p *Proxy) look(tail, passing []byte) (Cut, []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.plan) == 0 {
-		return CutNever
+	if len(p.trigger) == 0 {
+		return CutNever, nil
 	}
-	step := p.plan[0]
-	p.plan = p.plan[1:]
-	return step
+	seen, step := slices.Concat(tail, passing), CutNever
+	if at := bytes.Index(seen, p.trigger); at >= 0 {
+		if len(p.plan) > 0 {
+			step, p.plan = p.plan[0], p.plan[1:]
+		}
+		seen = seen[at+len(p.trigger):]
+	}
+	return step, seen[max(0, len(seen)-len(p.trigger)+1):]
 }
 
 // spend takes bytes that are about to pass from what may, and reports whether the
@@ -165,17 +173,14 @@ func (p *Proxy) next() Cut {
 func (p *Proxy) spend(bytes int) (allowed int, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.budget == 0 || bytes < p.budget {
-		if p.budget > 0 {
-			p.budget -= bytes
-		}
-		p.passed += bytes
-		return bytes, false
+	if len(p.budgets) > 0 && bytes >= p.budgets[0] {
+		bytes, p.budgets, cut = p.budgets[0], p.budgets[1:], true
+		p.cuts++
+	} else if len(p.budgets) > 0 {
+		p.budgets[0] -= bytes
 	}
-	allowed, p.budget = p.budget, 0
-	p.cuts++
-	p.passed += allowed
-	return allowed, true
+	p.passed += bytes
+	return bytes, cut
 }
 
 // wait returns when so many bytes may pass, and false when the test has ended.
@@ -260,22 +265,14 @@ func (l *link) up() {
 		if err != nil {
 			return
 		}
-		l.proxy.mu.Lock()
-		trigger := l.proxy.trigger
-		l.proxy.mu.Unlock()
-		seen := append(tail, buf[:n]...)
-		if at := bytes.Index(seen, trigger); at >= 0 && len(trigger) > 0 {
-			switch l.proxy.next() {
-			case CutBefore:
-				return
-			case CutAfter:
-				l.mu.Lock()
-				l.muted = true
-				l.mu.Unlock()
-			}
-			seen = seen[at+len(trigger):]
+		var cut Cut
+		if cut, tail = l.proxy.look(tail, buf[:n]); cut == CutBefore {
+			return
+		} else if cut == CutAfter {
+			l.mu.Lock()
+			l.muted = true
+			l.mu.Unlock()
 		}
-		tail = append([]byte(nil), seen[max(0, len(seen)-len(trigger)+1):]...)
 		if !l.proxy.pass(l.server, buf[:n]) {
 			return
 		}
