@@ -8,6 +8,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if listen := os.Getenv(childServer); listen != "" {
+		os.Exit(beServer(os.Getenv(childDir), listen))
+	}
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(beKilled(dir))
 	}
