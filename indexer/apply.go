@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/fold"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/rows"
@@ -61,7 +62,7 @@ func (x *Indexer) fill(
 ) (sealed, error) {
 	s := sealed{batch: x.store.NewBatch(before), mark: mark, began: time.Now()}
 	for {
-		if err := x.applyOne(ctx, s.batch, it); err != nil {
+		if err := x.opts.Fault.Step(fault.Fold, func() error { return x.applyOne(ctx, s.batch, it) }); err != nil {
 			return s, fmt.Errorf("apply sequence %d: %w", it.msg.Seq, err)
 		}
 		s.events++
@@ -119,7 +120,7 @@ func (x *Indexer) soon(more <-chan item, after uint64) (item, bool) {
 
 // commit is the one goroutine that makes things durable.
 func (x *Indexer) commit(ctx context.Context, commits <-chan sealed) error {
-	window := time.NewTicker(floorEvery)
+	window := time.NewTicker(x.floorEvery)
 	defer window.Stop()
 	for {
 		select {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,9 @@ import (
 const (
 	childDir   = "ASSIGNDEX_TEST_CHILD_DIR"   // says that this process is the child
 	childBatch = "ASSIGNDEX_TEST_CHILD_BATCH" // the most events in a batch
+
+	// childServer says that this process is a NATS server and no more, and its address.
+	childServer = "ASSIGNDEX_TEST_CHILD_SERVER"
 )
 
 // Lines of the child.
@@ -131,4 +135,21 @@ func (c *undoneCount) Write(line []byte) (int, error) {
 		c.Add(l.Keys)
 	}
 	return len(line), nil
+}
+
+// beServer runs a NATS server alone, in a directory and on an address, until it is
+// killed, or asked to end, or its parent is gone.
+func beServer(dir, listen string) int {
+	server := embedded.New(embedded.Options{StoreDir: dir, Listen: listen})
+	if err := server.Start(context.Background()); err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		return 1
+	}
+	fmt.Println(lineReady)
+	_, _ = io.Copy(io.Discard, os.Stdin) // until it is closed, however
+	if err := server.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "server:", err)
+		return 1
+	}
+	return 0
 }

@@ -149,9 +149,15 @@ func (b *syncBuffer) String() string {
 // node opens an index in a directory of its own.
 func (s *source) node() *node {
 	s.Helper()
-	n := &node{T: s.T, source: s, dir: s.TempDir(), log: &syncBuffer{}}
+	return s.nodeIn(s.T, s.TempDir())
+}
+
+// nodeIn opens an index in a directory of a test's.
+func (s *source) nodeIn(t *testing.T, dir string) *node {
+	t.Helper()
+	n := &node{T: t, source: s, dir: dir, log: &syncBuffer{}}
 	n.open()
-	s.Cleanup(n.close)
+	t.Cleanup(n.close)
 	return n
 }
 

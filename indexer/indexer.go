@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/position"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
@@ -45,6 +46,9 @@ type Options struct {
 	// RejoinEvery is how often a stream that cannot be read on is looked at again; 0: 3 s.
 	RejoinEvery time.Duration
 	Disk        Disk // nil: nothing is known of the disk
+	// Fault makes steps fail in tests; nil in production. The store and the reader have
+	// their own.
+	Fault fault.Hook
 }
 
 const (
@@ -71,6 +75,7 @@ type Indexer struct {
 	given         []given      // what readers were given lately; owned by the goroutine that commits
 	window        atomic.Int64 // how far back reads may go now, a time.Duration
 	floorMoved    chan struct{}
+	floorEvery    time.Duration
 }
 
 // New makes an indexer. Nothing runs before Run.
@@ -91,6 +96,7 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 		store: st, stream: s, opts: o, log: o.Logger,
 		quarantineLog: o.Logger.Sample(&zerolog.BurstSampler{Burst: 100, Period: time.Second}),
 		floorMoved:    make(chan struct{}, 1),
+		floorEvery:    floorEvery,
 	}
 	x.window.Store(int64(o.History))
 	return x
@@ -136,13 +142,15 @@ func (x *Indexer) follow(ctx context.Context) error {
 	g.Go(func() error {
 		read := at.Seq
 		err := x.stream.Read(ctx, at, x.rung, func(m *stream.Message) error {
-			select {
-			case decoded <- decode(m):
-				read = m.Seq
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return x.opts.Fault.Step(fault.Decode, func() error {
+				select {
+				case decoded <- decode(m):
+					read = m.Seq
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			})
 		})
 		if _, parted := errors.AsType[*stream.Parting](err); parted {
 			// The stream may not hold any longer what was read and is not applied yet.

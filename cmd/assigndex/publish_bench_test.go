@@ -138,7 +138,12 @@ func benchIngest(b *testing.B, n *node, key, tenant, body string) {
 // benchNode runs a node until the benchmark ends.
 func benchNode(b *testing.B) *node {
 	b.Helper()
-	cfg := config.DefaultServe()
+	return benchNodeOf(b, config.DefaultServe())
+}
+
+// benchNodeOf is benchNode with other settings.
+func benchNodeOf(b *testing.B, cfg config.Serve) *node {
+	b.Helper()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen = b.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
 	ctx, stop := context.WithCancel(context.Background())
 	n, err := openNode(ctx, cfg, zerolog.Nop())

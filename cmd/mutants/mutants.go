@@ -138,8 +138,8 @@ var mutants = []mutant{
 	// Watermark and batches.
 	{
 		"watermark: it moves before the batch is written", "indexer/store/batch.go",
-		"if err := b.wb.Flush(); err != nil {\n\t\treturn err\n\t}\n",
-		"defer func() { _ = b.wb.Flush() }()\n",
+		"if err := b.store.fault.Step(fault.Flush, b.wb.Flush); err != nil {\n\t\treturn err\n\t}\n",
+		"defer func() { _ = b.store.fault.Step(fault.Flush, b.wb.Flush) }()\n",
 		storePkg, ".",
 	},
 	{
@@ -150,7 +150,7 @@ var mutants = []mutant{
 	},
 	{
 		"watermark: what a crash left is not undone", "indexer/store/store.go",
-		"if item.Version() <= seq || item.Key()[0] == byte(keys.MetaTag) {",
+		"if item.Version() <= seq || storesOwn(item) {",
 		"if true {",
 		storePkg, "^Test(Undo|Metamorphic|WritesOver)",
 	},

@@ -92,7 +92,13 @@ func createKey(t *testing.T, binary program, natsURL string) string {
 func publish(t *testing.T, binary program, natsURL string, m *model) {
 	t.Helper()
 	path, count := m.file(t)
-	printed := binary.run(t, "publish", "--nats-url", natsURL, "--tenant", "default", path)
+	wantPublished(t, binary.run(t, "publish", "--nats-url", natsURL, "--tenant", "default", path), count, m)
+}
+
+// wantPublished wants the number of events and the last sequence, which are the
+// model's.
+func wantPublished(t *testing.T, printed string, count int, m *model) {
+	t.Helper()
 	numbers := strings.FieldsFunc(printed, func(r rune) bool { return r < '0' || r > '9' })
 	if !slices.Contains(numbers, strconv.Itoa(count)) || !slices.Contains(numbers, strconv.FormatUint(m.sequence, 10)) {
 		t.Errorf("publish printed %q, without the number of events %d or the last sequence %d", printed, count, m.sequence)

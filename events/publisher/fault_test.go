@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/stream/streamtest"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0: a new one")
@@ -61,25 +62,33 @@ func TestLostAcknowledgementNeitherDoublesNorRevives(t *testing.T) {
 	})
 }
 
+// startProxy runs a proxy that cuts connections by a plan.
+func startProxy(t testing.TB, target, trigger string, plan ...streamtest.Cut) *streamtest.Proxy {
+	t.Helper()
+	p := streamtest.NewProxy(t, target)
+	p.CutAt(trigger, plan...)
+	return p
+}
+
 func TestConnectionCutAroundTheCommit(t *testing.T) {
 	t.Parallel()
-	for name, plan := range map[string][]cut{
-		"before the server has it":    {cutBefore},
-		"before the client knows":     {cutAfter},
-		"first before, then after":    {cutBefore, cutAfter},
-		"several times, both batches": {cutBefore, cutBefore, cutAfter, cutNever, cutAfter},
+	for name, plan := range map[string][]streamtest.Cut{
+		"before the server has it":    {streamtest.CutBefore},
+		"before the client knows":     {streamtest.CutAfter},
+		"first before, then after":    {streamtest.CutBefore, streamtest.CutAfter},
+		"several times, both batches": {streamtest.CutBefore, streamtest.CutBefore, streamtest.CutAfter, streamtest.CutNever, streamtest.CutAfter},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := startServer(t)
 			proxy := startProxy(t, srv.url(), headerBatchCommit, plan...)
-			nc := connect(t, proxy.url())
+			nc := connect(t, proxy.URL())
 			addStream(t, nc)
 			msgs := recordsFrom(t, 0, 20)
 			// Only the loss of the connection can end the wait for an answer in time.
 			p := newPublisher(t, nc, Options{BatchMessages: 10, AckTimeout: time.Minute})
 			ack, err := p.Publish(testContext(t), msgs...)
-			if err != nil || ack != (Ack{LastSeq: 20, Count: 20}) || proxy.left() != 0 {
-				t.Errorf("Publish: %+v, %v; %d cuts left", ack, err, proxy.left())
+			if err != nil || ack != (Ack{LastSeq: 20, Count: 20}) || proxy.Left() != 0 {
+				t.Errorf("Publish: %+v, %v; %d cuts left", ack, err, proxy.Left())
 			}
 			mustEqual(t, stored(t, connect(t, srv.url())), bodies(msgs))
 		})
@@ -88,13 +97,13 @@ func TestConnectionCutAroundTheCommit(t *testing.T) {
 
 func TestConnectionCutOneByOne(t *testing.T) {
 	srv := startServer(t)
-	proxy := startProxy(t, srv.url(), headerMsgID, cutAfter, cutBefore, cutNever, cutAfter)
-	nc := connect(t, proxy.url())
+	proxy := startProxy(t, srv.url(), headerMsgID, streamtest.CutAfter, streamtest.CutBefore, streamtest.CutNever, streamtest.CutAfter)
+	nc := connect(t, proxy.URL())
 	addStream(t, nc, single)
 	msgs := recordsFrom(t, 0, 5)
 	ack, err := newPublisher(t, nc, Options{}).Publish(testContext(t), msgs...)
-	if err != nil || ack != (Ack{LastSeq: 5, Count: 5}) || proxy.left() != 0 {
-		t.Errorf("Publish: %+v, %v; %d cuts left", ack, err, proxy.left())
+	if err != nil || ack != (Ack{LastSeq: 5, Count: 5}) || proxy.Left() != 0 {
+		t.Errorf("Publish: %+v, %v; %d cuts left", ack, err, proxy.Left())
 	}
 	mustEqual(t, stored(t, connect(t, srv.url())), bodies(msgs))
 }
@@ -273,11 +282,11 @@ func TestRandomLosses(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	srv := startServer(t)
 	for round := range 3 {
-		plan := make([]cut, 200)
+		plan := make([]streamtest.Cut, 200)
 		for i := range plan {
-			plan[i] = [...]cut{5: cutBefore, 6: cutAfter, 30: cutNever}[r.IntN(31)]
+			plan[i] = [...]streamtest.Cut{5: streamtest.CutBefore, 6: streamtest.CutAfter, 30: streamtest.CutNever}[r.IntN(31)]
 		}
-		nc := connect(t, startProxy(t, srv.url(), headerMsgID, plan...).url())
+		nc := connect(t, startProxy(t, srv.url(), headerMsgID, plan...).URL())
 		stream := addStream(t, nc, func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = round%3 != 2 })
 		p := newImpatient(t, nc, Options{BatchMessages: 1 + r.IntN(40)}, 20*time.Millisecond)
 		p.dropAck = func(*nats.Msg) bool { return r.IntN(40) == 0 }

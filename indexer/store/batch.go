@@ -8,6 +8,7 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
@@ -274,7 +275,7 @@ func (b *Batch) Commit(w Watermark) error {
 	b.txn.Discard()
 	b.times.saw(w.Seq, w.Nano)
 	w.Peak = b.times.peak
-	if err := b.wb.Flush(); err != nil {
+	if err := b.store.fault.Step(fault.Flush, b.wb.Flush); err != nil {
 		return err
 	}
 	return b.store.commitWatermark(w, b.times.rungValue(w), &b.tally)

@@ -6,6 +6,7 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/keys"
 )
 
@@ -54,5 +55,5 @@ func (s *Store) pruneChanges(floor uint64) (pruned int, err error) {
 		pruned++
 		it.Next()
 	}
-	return pruned, wb.Flush()
+	return pruned, s.fault.Step(fault.Prune, wb.Flush)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
@@ -156,11 +157,16 @@ func readCounts(txn *badger.Txn, key []byte) (rows.Counts, error) {
 }
 
 // Counts gives the number of assignments of the given kinds in a scope, and the
-// watermark at which it is true.
+// watermark at which it is true. After a failed commit or undo, which the store must
+// be closed after, it gives that failure: the counters may be those of another
+// sequence.
 func (s *Store) Counts(tenant string, scope keys.Scope, id string, kinds []events.Kind) (rows.Counts, Watermark, error) {
 	// A commit holds this lock, so counters and watermark belong together.
 	s.constants.RLock()
 	defer s.constants.RUnlock()
+	if s.failed != nil {
+		return rows.Counts{}, Watermark{}, fmt.Errorf("counters: %w", s.failed)
+	}
 	txn := s.db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	var sum rows.Counts
@@ -199,7 +205,9 @@ func (s *Store) openCounters() error {
 
 // countAnew replaces all counters by a count of the rows at the watermark. The
 // caller holds the lock on constants. A crash in between is seen at open.
-func (s *Store) countAnew() error {
+func (s *Store) countAnew() error { return s.fault.Step(fault.Count, s.replaceCounters) }
+
+func (s *Store) replaceCounters() error {
 	if err := s.markCounting(false); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/indexer/position"
@@ -116,12 +117,18 @@ func (s *Store) Bind(at Watermark) error {
 func (s *Store) commitWatermark(w Watermark, rung []byte, t *tally) error {
 	s.constants.Lock()
 	defer s.constants.Unlock()
+	s.failed = s.moveWatermark(w, rung, t)
+	return s.failed
+}
+
+// moveWatermark is commitWatermark with the lock on constants held.
+func (s *Store) moveWatermark(w Watermark, rung []byte, t *tally) error {
 	if t.wide() {
-		if err := s.addWide(t); err != nil {
+		if err := s.fault.Step(fault.Wide, func() error { return s.addWide(t) }); err != nil {
 			return err
 		}
 	}
-	if err := s.commitConstants(w, rung, t); err != nil {
+	if err := s.fault.Step(fault.Watermark, func() error { return s.commitConstants(w, rung, t) }); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -187,7 +194,7 @@ func (s *Store) AdvanceFloor(seq uint64) error {
 	// Nobody looks an instant up while its rungs go.
 	s.constants.Lock()
 	defer s.constants.Unlock()
-	if err := txn.CommitAt(constant, nil); err != nil {
+	if err := s.fault.Step(fault.Floor, func() error { return txn.CommitAt(constant, nil) }); err != nil {
 		return err
 	}
 	s.lowestRung = lowest

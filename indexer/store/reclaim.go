@@ -12,6 +12,7 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/keys"
 )
 
@@ -46,11 +47,11 @@ func (s *Store) Reclaim(ctx context.Context) error {
 		return fmt.Errorf("reclaim: mark the tables: %w", err)
 	}
 	for again := true; again; again = s.levelZeroOnly() {
-		if err := s.turnMemTable(ctx); err != nil {
+		if err := s.fault.Step(fault.ReclaimTurn, func() error { return s.turnMemTable(ctx) }); err != nil {
 			return fmt.Errorf("reclaim: write the memtable out: %w", err)
 		}
 	}
-	if err := s.db.Flatten(1); err != nil {
+	if err := s.fault.Step(fault.ReclaimCompact, func() error { return s.db.Flatten(1) }); err != nil {
 		return fmt.Errorf("reclaim: compact: %w", err)
 	}
 	return nil
@@ -84,7 +85,7 @@ func (s *Store) markTables(ctx context.Context) error {
 			if size += markBytes; size < writeBytes {
 				continue
 			}
-			if err := txn.CommitAt(constant, nil); err != nil {
+			if err := s.commitMarks(txn); err != nil {
 				return err
 			}
 			txn, size = s.db.NewTransactionAt(constant, true), 0
@@ -93,7 +94,11 @@ func (s *Store) markTables(ctx context.Context) error {
 			}
 		}
 	}
-	return txn.CommitAt(constant, nil)
+	return s.commitMarks(txn)
+}
+
+func (s *Store) commitMarks(txn *badger.Txn) error {
+	return s.fault.Step(fault.ReclaimMark, func() error { return txn.CommitAt(constant, nil) })
 }
 
 // mark gives the nth key behind the first key of a table, before its next one.

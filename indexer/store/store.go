@@ -12,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/rs/zerolog"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
 
@@ -23,7 +24,7 @@ type Options struct {
 	// Another value than the last time counts anew at open.
 	Thresholds *rows.Thresholds
 	// Fault makes steps fail in tests; nil in production.
-	Fault Fault
+	Fault fault.Hook
 }
 
 // Store is an open index.
@@ -31,11 +32,12 @@ type Store struct {
 	db     *badger.DB
 	log    zerolog.Logger
 	undone uint64 // the highest sequence with versions that were undone; see Batch.eachUndone
-	fault  Fault  // nil in production
+	fault  fault.Hook
 
 	thresholds rows.Thresholds
 	constants  sync.RWMutex // held while watermark, counters and timeline change together
 	lowestRung uint64       // no rung is below; owned by the goroutine that advances the floor
+	failed     error        // why the counters may not be those of the watermark; guarded by constants
 	reclaiming sync.Mutex   // held by Reclaim, and by Close
 
 	mu      sync.RWMutex  // guards what follows
@@ -61,8 +63,15 @@ func Open(o Options) (*Store, error) {
 	if err := checkMarker(o.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	db, err := openBadger(o)
+	var db *badger.DB
+	err := o.Fault.Step(fault.Open, func() (err error) {
+		db, err = openBadger(o)
+		return err
+	})
 	if err != nil {
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
 		return nil, fmt.Errorf("open index in %s: %w", o.Dir, err)
 	}
 	if o.Thresholds == nil {
@@ -134,11 +143,14 @@ func (s *Store) recover() error {
 		defer s.constants.Unlock()
 		return s.undo(s.applied)
 	}
-	undone, highest, err := s.undoAbove(s.applied.Seq)
+	var undone int
+	err := s.fault.Step(fault.OpenUndo, func() (err error) {
+		undone, s.undone, err = s.undoAbove(s.applied.Seq)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("undo what a crash left above sequence %d: %w", s.applied.Seq, err)
 	}
-	s.undone = highest
 	if undone > 0 {
 		s.log.Info().Int("keys", undone).Uint64("seq", s.applied.Seq).Msg("undid what a crash left above the watermark")
 	}

@@ -7,6 +7,7 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 	"github.com/go-json-experiment/json"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/rows"
 )
@@ -37,8 +38,9 @@ func (s *Store) UndoTo(to Watermark) error {
 	if floor := s.Floor(); to.Seq < floor {
 		return fmt.Errorf("undo to sequence %d, the lowest that can be read is %d: %w", to.Seq, floor, ErrPruned)
 	}
-	if err := s.step(PointUndoBegin, func() error { return s.markUndo(to) }); err != nil {
-		return fmt.Errorf("begin to undo to sequence %d: %w", to.Seq, err)
+	if err := s.fault.Step(fault.UndoBegin, func() error { return s.markUndo(to) }); err != nil {
+		s.failed = fmt.Errorf("begin to undo to sequence %d: %w", to.Seq, err)
+		return s.failed
 	}
 	// Before the first version is written over nobody may believe what was read above.
 	s.mu.Lock()
@@ -47,27 +49,28 @@ func (s *Store) UndoTo(to Watermark) error {
 	close(s.advance)
 	s.advance = make(chan struct{})
 	s.mu.Unlock()
-	return s.undo(to)
+	s.failed = s.undo(to)
+	return s.failed
 }
 
 // undo does the undo that is marked as begun. It may be repeated from the beginning
 // wherever it was cut short. The caller holds the lock on constants.
 func (s *Store) undo(to Watermark) error {
 	for _, step := range []struct {
-		at Point
+		at fault.Point
 		do func() error
 	}{
-		{PointUndoVersions, func() error {
+		{fault.UndoVersions, func() error {
 			undone, highest, err := s.undoAbove(to.Seq)
 			s.undone = max(s.undone, highest)
 			s.log.Info().Int("keys", undone).Uint64("seq", to.Seq).Msg("undid what was applied above a sequence")
 			return err
 		}},
-		{PointUndoTimeline, func() error { return s.deleteRungsAbove(to.Seq) }},
-		{PointUndoCount, s.countAnew},
-		{PointUndoEnd, func() error { return s.endUndo(to) }},
+		{fault.UndoTimeline, func() error { return s.deleteRungsAbove(to.Seq) }},
+		{fault.UndoCount, s.countAnew},
+		{fault.UndoEnd, func() error { return s.endUndo(to) }},
 	} {
-		if err := s.step(step.at, step.do); err != nil {
+		if err := s.fault.Step(step.at, step.do); err != nil {
 			return fmt.Errorf("%s to sequence %d: %w", step.at, to.Seq, err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/keys"
 	"github.com/assigndex/assigndex/indexer/store"
 )
@@ -29,7 +30,7 @@ func TestChildUndo(t *testing.T) {
 		return // it is no test of its own
 	}
 	stop, anywhere := strings.CutSuffix(at, " and on")
-	fault := func(point store.Point, done bool) error {
+	hook := func(point fault.Point, done bool) error {
 		if fmt.Sprint(point, done) == stop {
 			fmt.Println("here")
 			if !anywhere {
@@ -38,7 +39,7 @@ func TestChildUndo(t *testing.T) {
 		}
 		return nil
 	}
-	st, err := store.Open(store.Options{Dir: dir, Logger: zerolog.Nop(), Fault: fault})
+	st, err := store.Open(store.Options{Dir: dir, Logger: zerolog.Nop(), Fault: hook})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,16 +114,16 @@ func TestUndoToKilled(t *testing.T) {
 		}
 		p.check(t, x, want, "")
 	}
-	eachFault(t, func(t *testing.T, at store.Point, done bool) {
-		run(t, fmt.Sprint(at, done), at == store.PointUndoBegin && !done)
-		run(t, fmt.Sprint(at, done), false, fmt.Sprint(at, done), fmt.Sprint(store.PointUndoVersions, true), fmt.Sprint(store.PointUndoCount, false))
+	eachFault(t, func(t *testing.T, at fault.Point, done bool) {
+		run(t, fmt.Sprint(at, done), at == fault.UndoBegin && !done)
+		run(t, fmt.Sprint(at, done), false, fmt.Sprint(at, done), fmt.Sprint(fault.UndoVersions, true), fmt.Sprint(fault.UndoCount, false))
 	})
 	if hits == 0 {
 		t.Error("no completion of an undo was killed")
 	}
 	// Somewhere in the writes, wherever the machine is just then.
 	for range 6 {
-		run(t, fmt.Sprint(store.PointUndoBegin, true, " and on"), false)
+		run(t, fmt.Sprint(fault.UndoBegin, true, " and on"), false)
 	}
 }
 

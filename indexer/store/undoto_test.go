@@ -10,6 +10,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/modeltest"
 	"github.com/assigndex/assigndex/indexer/store"
 )
@@ -110,8 +111,8 @@ func (p partedStream) check(t *testing.T, x *index, want end, before string) {
 }
 
 // eachFault visits every point, before and after its step.
-func eachFault(t *testing.T, visit func(t *testing.T, at store.Point, done bool)) {
-	for _, point := range store.Points {
+func eachFault(t *testing.T, visit func(t *testing.T, at fault.Point, done bool)) {
+	for _, point := range fault.Undo {
 		for _, done := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%s", point, map[bool]string{false: "not done", true: "done"}[done]), func(t *testing.T) {
 				visit(t, point, done)
@@ -126,12 +127,12 @@ var errFault = errors.New("a fault of the test")
 func TestUndoToFails(t *testing.T) {
 	p := newPartedStream(1)
 	want := p.want(t)
-	eachFault(t, func(t *testing.T, at store.Point, done bool) {
+	eachFault(t, func(t *testing.T, at fault.Point, done bool) {
 		x := applied(t, openIndex(t, t.TempDir()), p.first)
 		before := digest(t, x)
 		x.close()
 		hit := 0
-		fault := func(point store.Point, wasDone bool) error {
+		hook := func(point fault.Point, wasDone bool) error {
 			if point == at && wasDone == done {
 				hit++
 				return errFault
@@ -139,7 +140,7 @@ func TestUndoToFails(t *testing.T) {
 			return nil
 		}
 		var err error
-		if x.Store, err = store.Open(store.Options{Dir: x.dir, Logger: zerolog.Nop(), Fault: fault}); err != nil {
+		if x.Store, err = store.Open(store.Options{Dir: x.dir, Logger: zerolog.Nop(), Fault: hook}); err != nil {
 			t.Fatal(err)
 		}
 		if err := x.UndoTo(p.to()); !errors.Is(err, errFault) || hit != 1 {
@@ -147,14 +148,14 @@ func TestUndoToFails(t *testing.T) {
 		}
 		x.close()
 		// Completing it may fail as well.
-		if st, err := store.Open(store.Options{Dir: x.dir, Logger: zerolog.Nop(), Fault: fault}); err == nil {
+		if st, err := store.Open(store.Options{Dir: x.dir, Logger: zerolog.Nop(), Fault: hook}); err == nil {
 			x.Store = st
 			x.close()
 		} else if !errors.Is(err, errFault) {
 			t.Fatal(err)
 		}
 		x.start()
-		if at != store.PointUndoBegin || done {
+		if at != fault.UndoBegin || done {
 			before = ""
 		}
 		p.check(t, x, want, before)

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/position"
 )
 
@@ -32,6 +33,8 @@ type Reader struct {
 	stream string
 	log    zerolog.Logger
 
+	fault fault.Hook // nil in production
+
 	asking chan struct{} // holds a token while Ask looks at the stream's end
 
 	mu      sync.Mutex // guards what follows
@@ -51,6 +54,9 @@ const (
 func NewReader(nc *nats.Conn, js jetstream.JetStream, stream string, log zerolog.Logger) *Reader {
 	return &Reader{nc: nc, js: js, stream: stream, log: log, asking: make(chan struct{}, 1)}
 }
+
+// InjectFaults makes steps fail in tests. It must be called before Read.
+func (r *Reader) InjectFaults(h fault.Hook) { r.fault = h }
 
 // Begin gives the position at which a new index starts to read. A stream that no
 // longer holds its first messages is refused with ErrTrimmed unless trimmed
@@ -222,10 +228,11 @@ func (s *session) take(ctx context.Context, msg *nats.Msg) error {
 			return err
 		}
 	}
-	return s.pass(&Message{
+	m := &Message{
 		Message: events.Message{Subject: msg.Subject, Header: msg.Header, Data: msg.Data},
 		Seq:     seq, Time: meta.Timestamp,
-	})
+	}
+	return s.fault.Step(fault.Fetch, func() error { return s.pass(m) })
 }
 
 // look looks at the stream's end when no message came for a while. That is also
