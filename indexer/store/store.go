@@ -23,6 +23,12 @@ type Options struct {
 	// Thresholds are the levels that counters count scores by; nil: the default.
 	// Another value than the last time counts anew at open.
 	Thresholds *rows.Thresholds
+	// StoredThresholds keeps the levels that the counters were counted by, whatever
+	// they are: for tools that look at an index and must not count anew.
+	StoredThresholds bool
+	// Temporary is for an index that is thrown away: after a power cut it need not
+	// open again, so that nothing waits for the disk.
+	Temporary bool
 }
 
 // Store is an open index.
@@ -32,6 +38,9 @@ type Store struct {
 	undone uint64 // the highest sequence with versions that Open undid; see Batch.eachUndone
 
 	thresholds rows.Thresholds
+	// keepThresholds is Options.StoredThresholds; used by Open only.
+	keepThresholds bool
+
 	constants  sync.RWMutex // held while watermark, counters and timeline change together
 	lowestRung uint64       // no rung is below; owned by the goroutine that advances the floor
 	reclaiming sync.Mutex   // held by Reclaim, and by Close
@@ -65,7 +74,7 @@ func Open(o Options) (*Store, error) {
 	if o.Thresholds == nil {
 		o.Thresholds = &rows.DefaultThresholds
 	}
-	s := &Store{db: db, log: o.Logger, thresholds: *o.Thresholds, advance: make(chan struct{})}
+	s := &Store{db: db, log: o.Logger, thresholds: *o.Thresholds, keepThresholds: o.StoredThresholds, advance: make(chan struct{})}
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("open index in %s: %w", o.Dir, errors.Join(err, db.Close()))
 	}
@@ -77,7 +86,7 @@ func openBadger(o Options) (*badger.DB, error) {
 		WithLogger(badgerLog{o.Logger}).
 		// Events are applied by one goroutine, in order: there are no conflicts.
 		WithDetectConflicts(false).
-		WithSyncWrites(true).
+		WithSyncWrites(!o.Temporary).
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableBytes).
 		WithNumMemtables(2).
