@@ -2,6 +2,9 @@ package audit
 
 import "errors"
 
+// ErrRunning is returned for a verification while another one is under way.
+var ErrRunning = errors.New("a verification is under way")
+
 // ErrCannotRebuild is returned when no index can be built afresh to compare with: the
 // stream lost its first messages, is another one, or does not reach the sequence.
 var ErrCannotRebuild = errors.New("an index to compare with cannot be built from the stream")
