@@ -18,8 +18,11 @@ import (
 	"github.com/assigndex/assigndex/indexer/stream"
 )
 
-// Stream is where an index is built from: indexer.Stream.
-type Stream = indexer.Stream
+// Stream is where an index is built from.
+type Stream interface {
+	indexer.Stream
+	Close()
+}
 
 // freshPrefix begins the names of the directories that are made in Options.WorkDir.
 const freshPrefix = "verify-"
@@ -66,7 +69,12 @@ func (r *run) rebuild(src *metered) (err error) {
 func (r *run) build(st *store.Store) (erased uint64, err error) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
-	upTo := &upTo{Stream: r.opts.Stream(), last: r.report.Seq, stream: r.store.Applied().Stream}
+	source, err := r.opts.Stream(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer source.Close()
+	upTo := &upTo{Stream: source, last: r.report.Seq, stream: r.store.Applied().Stream}
 	x := indexer.New(st, upTo, indexer.Options{History: time.Minute, Logger: r.opts.Logger.Level(zerolog.ErrorLevel)})
 	ended := make(chan error, 1)
 	go func() {

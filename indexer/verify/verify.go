@@ -19,9 +19,9 @@ const DefaultLimit = 10
 
 // Options of a Verifier.
 type Options struct {
-	// Stream gives a reader of the index's stream for each index that is built afresh;
-	// nil: none can be.
-	Stream func() Stream
+	// Stream opens the index's stream for each index that is built afresh; nil: none can
+	// be. What it gives is closed when the index has been built.
+	Stream func(ctx context.Context) (Stream, error)
 	// WorkDir is where the index to compare with is built, in a directory that is
 	// removed again. It needs as much room as the live rows take.
 	WorkDir string

@@ -82,8 +82,7 @@ func (s *Server) verify(x *exchange) error {
 		x.place(place.Seq, place.Stream)
 		return err
 	}
-	// Nothing is known of the answer but that it is of a sequence at this one or above.
-	x.place(cmp.Or(when.AtLeast, place.Seq), place.Stream)
+	x.place(cmp.Or(when.AtLeast, place.Seq), place.Stream) // the report names what is verified, which may be later by then
 
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
