@@ -18,7 +18,10 @@ type metered struct {
 // toldEvery is how many keys are read between two looks at the context.
 const toldEvery = 4096
 
-func (m *metered) begin(name string) { m.name, m.done = name, 0 }
+func (m *metered) begin(name string) {
+	m.name, m.done = name, 0
+	m.run.tell(audit.Progress{Check: name, Of: m.about})
+}
 
 // Get is part of audit.Source.
 func (m *metered) Get(key []byte) ([]byte, error) { return m.view.Get(key) }

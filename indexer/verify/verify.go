@@ -139,6 +139,7 @@ func (r *run) skip(why string, names ...string) {
 // only has a log of its own.
 func (r *run) files() (sound bool, err error) {
 	check := audit.NewCheck(audit.CheckFiles)
+	r.tell(audit.Progress{Check: audit.CheckFiles})
 	files, damaged, err := r.store.CheckFiles(r.ctx, func(done, of int64) {
 		r.tell(audit.Progress{Check: audit.CheckFiles, Done: done, Of: of})
 	})
