@@ -29,7 +29,7 @@ type intrusion struct {
 // nothing of another comes out and nothing goes in, whatever header, cursor, code,
 // project or id names it.
 func TestTenants(t *testing.T) {
-	f := newIngesting(t, nil)
+	f := newIngesting(t, func(o *Options) { o.Verifier = verifierOf(nil) })
 	for _, tenant := range []string{"acme", "other"} {
 		id := func(s string) string { return s + "-of-" + tenant }
 		f.index.apply(tenant,
@@ -76,8 +76,8 @@ func TestTenants(t *testing.T) {
 				}
 			}
 		}
-		if f.server.routeAt(path).tenant {
-			continue // the path names it
+		if r := f.server.routeAt(path); r.tenant || r.all {
+			continue // the path names it, or none may be named
 		}
 		for _, i := range list {
 			if len(i.headers) == 0 {
@@ -146,6 +146,12 @@ func tenantProbes(t *testing.T, acme *ingesting) map[string][]intrusion {
 			{"a header", get, project("other"), "", named, 400},
 			{"a project and a header", get, project("acme"), "", []string{"Assigndex-Tenant", "other"}, 403},
 		},
+	}
+	probes[verifyPath] = []intrusion{
+		{"all tenants", post, verifyPath, `{}`, nil, 403},
+		{"all tenants with a rebuild", post, verifyPath, `{"rebuild":true}`, nil, 403},
+		{"a header", post, verifyPath, `{}`, named, 403},
+		{"its own", post, verifyPath, `{}`, []string{"Assigndex-Tenant", "other"}, 403},
 	}
 	for resource, item := range map[string]string{
 		"applications": `"apps":[{"app_id":"app-of-acme"}]`, "entitlements": `"entitlements":[{"ent_id":"ent-of-acme"}]`,
