@@ -78,7 +78,7 @@ func (s *Server) verify(x *exchange) error {
 	if req.At != nil {
 		when.AtLeast = *req.At
 	}
-	if place, err = s.lister.Snapshot(x.r.Context(), when); err != nil {
+	if place, err = s.snapshotInPlace(x.r.Context(), when); err != nil {
 		x.place(place.Seq, place.Stream)
 		return err
 	}
@@ -115,6 +115,16 @@ func (s *Server) verify(x *exchange) error {
 	}
 	w.problem(problem)
 	return nil
+}
+
+// snapshotInPlace chooses a sequence in a place among the reads, which waiting for one
+// gives back for a while.
+func (s *Server) snapshotInPlace(ctx context.Context, when query.When) (query.Page, error) {
+	if err := s.limits.reads.EnterAnyway(ctx); err != nil {
+		return s.lister.Place(), err
+	}
+	defer s.limits.reads.Leave()
+	return s.lister.Snapshot(ctx, when)
 }
 
 // verifyError turns an error of a verification into the answer to it.
