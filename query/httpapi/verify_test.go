@@ -18,6 +18,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/indexer/verify"
 	"github.com/assigndex/assigndex/query"
+	"github.com/assigndex/assigndex/query/apikey"
 )
 
 var _ Verifier = (*verify.Verifier)(nil)
@@ -110,6 +111,8 @@ func examineVerify(t *testing.T, e *exam, _ *contractFixture) {
 	nobody := *f.client
 	nobody.token = ""
 	ask(&nobody, illegal(plain.with(401, Unauthenticated, "")))
+	untold := newContractFixture(t, func(o *Options) { o.Auth = []Authenticator{Keys{Set: &apikey.Set{}}} })
+	ask(untold.operator, plain.with(503, query.NotReady, ""))
 	ask(f.any, plain.with(403, RoleForbidden, ""))
 	ask(f.admin, plain.with(403, TenantForbidden, ""))
 	ask(f.operator, headers(plain.with(400, InvalidHeader, "Assigndex-Tenant"), "Assigndex-Tenant", "acme"))
