@@ -62,9 +62,13 @@ const levelZeroTables = 2
 const blockCacheBytes = 64 << 20
 
 // Open opens the index in a directory, making it if the directory is empty, and
-// undoes what a crash left above the watermark.
+// undoes what a crash left above the watermark. It reads every table file first, and
+// returns ErrDamaged when one does not hold what was written to it.
 func Open(o Options) (*Store, error) {
 	if err := checkMarker(o.Dir); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	if err := refuseDamaged(o.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	db, err := openBadger(o)
