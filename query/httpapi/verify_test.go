@@ -91,12 +91,12 @@ func TestVerify(t *testing.T) {
 func examineVerify(t *testing.T, e *exam, _ *contractFixture) {
 	var play verifierFunc
 	f := newContractFixture(t, func(o *Options) {
-		real := verifierOf(o.Index.(*testIndex))
+		index := verifierOf(o.Index.(*testIndex))
 		o.Verifier = verifierFunc(func(ctx context.Context, at *uint64, rebuild bool, progress func(audit.Progress)) (*audit.Report, error) {
 			if play != nil {
 				return play(ctx, at, rebuild, progress)
 			}
-			return real.Verify(ctx, at, rebuild, progress)
+			return index.Verify(ctx, at, rebuild, progress)
 		})
 	})
 	f.fill()
