@@ -23,9 +23,10 @@ import (
 
 // Exit codes, as the contract has them.
 const (
-	exitDone   = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitDone       = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitDifference = 3 // a verification found one
 )
 
 func main() {
@@ -63,6 +64,9 @@ func (p *program) run(ctx context.Context) int {
 	_, _ = fmt.Fprintf(p.err, "assigndex: %v\n", err) // nowhere else to report to
 	var usage usageError
 	var setting *config.Error
+	if errors.Is(err, errDifference) {
+		return exitDifference
+	}
 	if errors.As(err, &usage) || errors.As(err, &setting) {
 		return exitUsage
 	}
@@ -86,7 +90,7 @@ func (p *program) root() *cobra.Command {
 		return usageError{config.FlagError(cmd.Flags(), err)}
 	})
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.publishCommand(), p.keyCommand(), p.queryCommand(), p.watchCommand(),
-		p.quarantineCommand(), p.versionCommand())
+		p.quarantineCommand(), p.verifyCommand(), p.versionCommand())
 	return root
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/stream"
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
 	"github.com/assigndex/assigndex/indexer/stream/keybucket"
+	"github.com/assigndex/assigndex/indexer/verify"
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/admission"
 	"github.com/assigndex/assigndex/query/apikey"
@@ -50,6 +52,8 @@ type node struct {
 	ingest   *ingestPublisher
 	api      *httpapi.Server
 	listener net.Listener
+	// dial opens another connection to the node's NATS.
+	dial func(name string, more ...nats.Option) (*nats.Conn, error)
 }
 
 // openNode opens all that a server needs, in the order in which each thing can
@@ -83,6 +87,9 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 		return nil, err
 	}
 	n.keys = keyBucket(js, n.replicas(), log)
+	if err := verify.Sweep(cfg.DataDir); err != nil {
+		return nil, fmt.Errorf("remove what an interrupted verification left: %w", err)
+	}
 	return n, n.assemble(stream.NewReader(n.nc, js, cfg.Stream, log))
 }
 
@@ -118,11 +125,24 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	}
 	n.api, err = httpapi.New(httpapi.Options{
 		Index: n.index, Lag: lag, Auth: auth, Publisher: n.ingest, Presence: n.index, Levels: n.levels(),
-		Quarantine: n.index, Settler: settler{reader: reader, publisher: n.ingest},
+		Quarantine: n.index, Settler: settler{reader: reader, publisher: n.ingest}, Verifier: n.verifier(),
 		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
 		Troubles: n.troubles, Limits: n.limits(), DiskFull: func() bool { return n.disk.Low("") },
 	})
 	return err
+}
+
+// verifier checks the store, and reads the stream over a connection of its own: what
+// is built to compare with must not keep the index waiting.
+func (n *node) verifier() *verify.Verifier {
+	open := func(context.Context) (verify.Stream, error) {
+		nc, err := n.dial("assigndex verify")
+		if err != nil {
+			return nil, err
+		}
+		return newOwnReader(nc, n.cfg.Stream, n.log)
+	}
+	return verify.New(n.store, verify.Options{Stream: open, WorkDir: n.cfg.DataDir, Logger: n.log})
 }
 
 // replicas is how many copies NATS keeps; an embedded server has no others.
@@ -174,10 +194,13 @@ func (n *node) connect(ctx context.Context) (err error) {
 		}
 		url, creds, inProcess = n.nats.ClientURL(), "", []nats.Option{n.nats.InProcess()}
 	}
-	if n.nc, err = stream.Connect(url, creds, "assigndex", n.log, inProcess...); err != nil {
+	n.dial = func(name string, more ...nats.Option) (*nats.Conn, error) {
+		return stream.Connect(url, creds, name, n.log, append(slices.Clone(inProcess), more...)...)
+	}
+	if n.nc, err = n.dial("assigndex"); err != nil {
 		return err
 	}
-	nc, err := stream.Connect(url, creds, "assigndex ingest", n.log, append(inProcess, publisher.ConnectOptions()...)...)
+	nc, err := n.dial("assigndex ingest", publisher.ConnectOptions()...)
 	if err != nil {
 		return err
 	}

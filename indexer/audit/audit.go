@@ -3,7 +3,8 @@
 // one index agree with each other.
 //
 // It refuses to repair anything, and to look at what is local to one index
-// (quarantine, watermark, floor, timeline). Functions hold no state.
+// (watermark, floor, timeline), but for whether it can be read. Functions hold no
+// state.
 package audit
 
 import (
@@ -59,9 +60,34 @@ func (d Difference) String() string { return fmt.Sprintf("%q: %s", d.Key, d.Prob
 // Agree compares every family of rows with the family by assignee, and the
 // attributes with the entitlements, and returns at most limit differences.
 func Agree(src Source, limit int) ([]Difference, error) {
-	a := agreement{src: src, limit: limit, expected: make(map[keys.Tag]int)}
+	a, err := agree(src, limit)
+	if err != nil {
+		return nil, err
+	}
+	return a.found, nil
+}
+
+// Families is Agree as a check, which counts what is beyond its limit.
+func Families(src Source, limit int) (Check, error) {
+	check := NewCheck(CheckFamilies)
+	a, err := agree(src, limit)
+	if err != nil {
+		return check, err
+	}
+	for _, d := range a.found {
+		check.Find(limit, Describe(d.Key), d.Problem)
+	}
+	check.Checked, check.Differences = a.checked, a.reported
+	return check, nil
+}
+
+func agree(src Source, limit int) (*agreement, error) {
+	a := &agreement{src: src, limit: limit, expected: make(map[keys.Tag]int)}
 	if err := src.Range([]byte{byte(keys.ByAssignee)}, nil, a.row); err != nil {
 		return nil, err
+	}
+	if a.err != nil {
+		return nil, a.err
 	}
 	// Each row was found where it should be, so a family that holds more keys
 	// than that holds rows that are not assignments.
@@ -73,7 +99,7 @@ func Agree(src Source, limit int) ([]Difference, error) {
 	if err := a.attributes(); err != nil {
 		return nil, err
 	}
-	return a.found, a.err
+	return a, a.err
 }
 
 type agreement struct {
@@ -81,16 +107,20 @@ type agreement struct {
 	limit    int
 	expected map[keys.Tag]int // keys that were found where they should be, by family
 	found    []Difference
+	reported int   // found and more
+	checked  int64 // rows and attributes that were looked for or looked at
 	err      error
 }
 
 func (a *agreement) report(key []byte, problem string, args ...any) {
+	a.reported++
 	if len(a.found) < a.limit {
 		a.found = append(a.found, Difference{bytes.Clone(key), fmt.Sprintf(problem, args...)})
 	}
 }
 
 func (a *agreement) row(key, value []byte) bool {
+	a.checked++
 	_, id, err := keys.ParseRow(key)
 	if err != nil {
 		a.report(key, "not a key: %v", err)
@@ -107,6 +137,7 @@ func (a *agreement) row(key, value []byte) bool {
 	}
 	for _, family := range families {
 		listed := id.Make(family)
+		a.checked++
 		face, err := a.src.Get(listed)
 		if err != nil {
 			a.err = err
@@ -153,7 +184,7 @@ func (a *agreement) strays(family keys.Tag) error {
 		} else if row, err := rows.DecodeRow(value); err == nil && family != keys.ByEntitlement && row.AppID != listedUnder {
 			a.report(key, "listed under application %q, the assignment's is %q", listedUnder, row.AppID)
 		}
-		return len(a.found) < a.limit
+		return true
 	})
 	if err != nil {
 		return err

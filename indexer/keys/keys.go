@@ -174,6 +174,38 @@ func AssignmentGuard(tenant string, a events.Assignee, entID string) []byte {
 	return Append(AppendAssignee(key, a), entID)
 }
 
+// Guard is what a revision guard guards.
+type Guard struct {
+	Tenant   string
+	Class    Class
+	ID       string          // of the entity; of an assignment, its entitlement's
+	Assignee events.Assignee // of an assignment
+}
+
+// ParseGuard reads a key that EntityGuard or AssignmentGuard made.
+func ParseGuard(key []byte) (g Guard, err error) {
+	if len(key) == 0 || Tag(key[0]) != GuardTag {
+		return g, ErrMalformed
+	}
+	var rest []byte
+	if g.Tenant, rest, err = Cut(key[1:]); err != nil {
+		return g, err
+	}
+	if len(rest) == 0 || rest[0] > byte(ClassApplication) {
+		return g, ErrMalformed
+	}
+	g.Class, rest = Class(rest[0]), rest[1:]
+	if g.Class == ClassAssignment {
+		if g.Assignee, rest, err = CutAssignee(rest); err != nil {
+			return g, err
+		}
+	}
+	if g.ID, rest, err = Cut(rest); err != nil || len(rest) != 0 {
+		return g, ErrMalformed
+	}
+	return g, nil
+}
+
 // Scope is what a counter counts the assignments of.
 type Scope byte
 
@@ -189,6 +221,37 @@ const (
 func Counter(tenant string, scope Scope, id string, kind events.Kind) []byte {
 	key := make([]byte, 0, 8+len(tenant)+len(id))
 	return AppendKind(Append(append(Prefix(key, CounterTag, tenant), byte(scope)), id), kind)
+}
+
+// Counted is what a counter counts.
+type Counted struct {
+	Tenant string
+	Scope  Scope
+	ID     string // of the application or entitlement; empty for a tenant
+	Kind   events.Kind
+}
+
+// ParseCounter reads a key that Counter made.
+func ParseCounter(key []byte) (c Counted, err error) {
+	if len(key) == 0 || Tag(key[0]) != CounterTag {
+		return c, ErrMalformed
+	}
+	var rest []byte
+	if c.Tenant, rest, err = Cut(key[1:]); err != nil {
+		return c, err
+	}
+	if len(rest) == 0 || rest[0] > byte(OfEntitlement) {
+		return c, ErrMalformed
+	}
+	c.Scope = Scope(rest[0])
+	if c.ID, rest, err = Cut(rest[1:]); err != nil {
+		return c, err
+	}
+	if len(rest) != 1 || rest[0] < byte(events.KindUser) || rest[0] > byte(events.KindAll) {
+		return c, ErrMalformed
+	}
+	c.Kind = events.Kind(rest[0])
+	return c, nil
 }
 
 // Quarantine is the key of the message that could not be applied.

@@ -195,6 +195,9 @@ func (s *Store) openCounters() error {
 			return fmt.Errorf("counters: %w", rows.ErrCorrupt)
 		}
 	}
+	if s.keepThresholds && value != nil {
+		s.thresholds = how.Thresholds
+	}
 	if how.Valid && how.Thresholds == s.thresholds {
 		return nil
 	}
@@ -216,7 +219,7 @@ func (s *Store) replaceCounters() error {
 	}
 	wb := s.db.NewManagedWriteBatch()
 	defer wb.Cancel()
-	if err := s.countRows(func(key []byte, c rows.Counts) error {
+	if err := s.countRowsNow(func(key []byte, c rows.Counts) error {
 		return wb.SetEntryAt(badger.NewEntry(key, c.Encode()), constant)
 	}); err != nil {
 		return err
@@ -261,15 +264,25 @@ func (s *Store) deleteCounters() error {
 	return wb.Flush()
 }
 
-// countRows counts the rows at the watermark and gives every counter that is not
-// zero, in no order that matters. In each family the rows of a counter lie
-// together, so one counter is held at a time.
-func (s *Store) countRows(visit func(key []byte, c rows.Counts) error) error {
+// countRowsNow counts the rows at the watermark.
+func (s *Store) countRowsNow(visit func(key []byte, c rows.Counts) error) error {
 	view, err := s.View(s.Applied().Seq)
 	if err != nil {
 		return err
 	}
 	defer view.Close()
+	return countRows(view, s.thresholds, visit)
+}
+
+// ranger is what rows are counted in: a View, or what stands for one.
+type ranger interface {
+	Range(prefix, from []byte, visit func(key, value []byte) bool) error
+}
+
+// countRows counts the rows of a view and gives every counter that is not
+// zero, in no order that matters. In each family the rows of a counter lie
+// together, so one counter is held at a time.
+func countRows(view ranger, thresholds rows.Thresholds, visit func(key []byte, c rows.Counts) error) error {
 	for _, by := range []struct {
 		family keys.Tag
 		scope  keys.Scope
@@ -302,7 +315,7 @@ func (s *Store) countRows(visit func(key []byte, c rows.Counts) error) error {
 				finish()
 				key = next
 			}
-			sum[s.thresholds.Of(face)]++
+			sum[thresholds.Of(face)]++
 			return failed == nil
 		})
 		finish()
@@ -321,7 +334,7 @@ func (s *Store) CheckCounters() error {
 	txn := s.db.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	counted := 0
-	if err := s.countRows(func(key []byte, want rows.Counts) error {
+	if err := s.countRowsNow(func(key []byte, want rows.Counts) error {
 		counted++
 		have, err := readCounts(txn, key)
 		if err == nil && have != want {

@@ -6,7 +6,8 @@
 // watermark, the floor, the timeline, the counters, and the undoing at open of what a crash left
 // above the watermark. Nothing else imports Badger.
 //
-// It refuses a directory of another format or another fold (ErrFormat), reads
+// It refuses a directory of another format or another fold (ErrFormat), one with a
+// damaged file (ErrDamaged), reads
 // above the watermark (ErrAhead) and reads below the floor (ErrPruned), which
 // Badger would answer with missing rows and no error.
 //

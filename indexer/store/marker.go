@@ -56,6 +56,23 @@ func checkMarker(dir string) error {
 	if err != nil {
 		return err
 	}
+	return checkMarked(dir, path, content)
+}
+
+// readMarker makes sure that dir is an index of this version, and changes nothing.
+func readMarker(dir string) error {
+	path := filepath.Join(dir, markerFile)
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s has no file %s", ErrFormat, dir, markerFile)
+	}
+	if err != nil {
+		return err
+	}
+	return checkMarked(dir, path, content)
+}
+
+func checkMarked(dir, path string, content []byte) error {
 	var m marker
 	if err := json.Unmarshal(content, &m); err != nil {
 		return fmt.Errorf("%w: %s cannot be read (%w); move the directory away and start again, the index is rebuilt from the stream", ErrFormat, path, err)
@@ -95,4 +112,20 @@ func writeSynced(path string, content []byte) error {
 	}
 	_, err = f.Write(content)
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// ErrBusy is returned by Idle for an index that a process has open.
+var ErrBusy = errors.New("the index is open in another process")
+
+// Idle makes sure that a directory holds an index of this version that no process
+// has open. It changes nothing.
+func Idle(dir string) error {
+	if err := readMarker(dir); err != nil {
+		return err
+	}
+	open, err := busy(dir)
+	if err == nil && open {
+		err = fmt.Errorf("%w: %s", ErrBusy, dir)
+	}
+	return err
 }

@@ -25,6 +25,12 @@ type Options struct {
 	Thresholds *rows.Thresholds
 	// Fault makes steps fail in tests; nil in production.
 	Fault fault.Hook
+	// StoredThresholds keeps the levels that the counters were counted by, whatever
+	// they are: for tools that look at an index and must not count anew.
+	StoredThresholds bool
+	// Temporary is for an index that is thrown away: after a power cut it need not
+	// open again, so that nothing waits for the disk.
+	Temporary bool
 }
 
 // Store is an open index.
@@ -35,6 +41,9 @@ type Store struct {
 	fault  fault.Hook
 
 	thresholds rows.Thresholds
+	// keepThresholds is Options.StoredThresholds; used by Open only.
+	keepThresholds bool
+
 	constants  sync.RWMutex // held while watermark, counters and timeline change together
 	lowestRung uint64       // no rung is below; owned by the goroutine that advances the floor
 	failed     error        // why the counters may not be those of the watermark; guarded by constants
@@ -58,9 +67,13 @@ const levelZeroTables = 2
 const blockCacheBytes = 64 << 20
 
 // Open opens the index in a directory, making it if the directory is empty, and
-// undoes what a crash left above the watermark.
+// undoes what a crash left above the watermark. It reads every table file first, and
+// returns ErrDamaged when one does not hold what was written to it.
 func Open(o Options) (*Store, error) {
 	if err := checkMarker(o.Dir); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	if err := refuseDamaged(o.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	var db *badger.DB
@@ -77,7 +90,10 @@ func Open(o Options) (*Store, error) {
 	if o.Thresholds == nil {
 		o.Thresholds = &rows.DefaultThresholds
 	}
-	s := &Store{db: db, log: o.Logger, thresholds: *o.Thresholds, fault: o.Fault, advance: make(chan struct{})}
+	s := &Store{
+		db: db, log: o.Logger, thresholds: *o.Thresholds, keepThresholds: o.StoredThresholds, fault: o.Fault,
+		advance: make(chan struct{}),
+	}
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("open index in %s: %w", o.Dir, errors.Join(err, db.Close()))
 	}
@@ -89,7 +105,7 @@ func openBadger(o Options) (*badger.DB, error) {
 		WithLogger(badgerLog{o.Logger}).
 		// Events are applied by one goroutine, in order: there are no conflicts.
 		WithDetectConflicts(false).
-		WithSyncWrites(true).
+		WithSyncWrites(!o.Temporary).
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableBytes).
 		WithNumMemtables(2).

@@ -100,6 +100,22 @@ func (v *View) Versions(key []byte, visit func(seq uint64, value []byte) bool) e
 	return nil
 }
 
+// ChangedAt reports whether key was written or deleted at a sequence, which must be
+// above the floor and not above the view's.
+func (v *View) ChangedAt(key []byte, seq uint64) bool {
+	txn := v.store.db.NewTransactionAt(seq, false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.AllVersions, o.PrefetchValues, o.SinceTs = true, false, seq-1
+	it := txn.NewKeyIterator(key, o)
+	defer it.Close()
+	it.Rewind()
+	return it.Valid() && it.Item().Version() == seq
+}
+
+// Floor is the lowest sequence that can be read now.
+func (v *View) Floor() uint64 { return v.store.Floor() }
+
 // Check returns ErrReplaced when the index was undone since the view was opened, so
 // that what was read from it may mix what was and what is, and ErrPruned when the
 // floor has overtaken the view, so that it may lack rows.

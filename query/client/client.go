@@ -43,6 +43,7 @@ type Client struct {
 	bad     string // the quarantine
 	changes string
 	watch   string
+	verify  string
 	opts    Options
 
 	// The clock and how to wait for it, which tests replace.
@@ -76,6 +77,7 @@ func New(o Options) (*Client, error) {
 		bad:     u.JoinPath("/api/quarantine").String(),
 		changes: u.JoinPath("/api/changes").String(),
 		watch:   u.JoinPath("/api/watch").String(),
+		verify:  u.JoinPath("/api/verify").String(),
 		opts:    o, now: time.Now, wait: sleep, silence: watchSilence,
 	}, nil
 }

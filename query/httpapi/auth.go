@@ -90,6 +90,9 @@ func (s *Server) admit(x *exchange) error {
 	if !x.caller.Role.Allows(x.route.role) {
 		return &query.Error{Code: RoleForbidden, Detail: "this needs the role " + x.route.role.String()}
 	}
+	if x.route.all {
+		return allTenants(x.caller, x.r.Header)
+	}
 	var err error
 	if x.route.tenant {
 		x.tenant, err = tenantInPath(x.caller, x.r.Header, x.segment)
@@ -117,6 +120,20 @@ func (s *Server) authenticate(x *exchange) error {
 		}
 	}
 	return &query.Error{Code: Unauthenticated, Detail: "send an API key in the header X-API-KEY"}
+}
+
+// allTenants checks that a request is about all tenants and may be.
+func allTenants(c Caller, h http.Header) error {
+	_, given, err := single(h, headerTenant)
+	switch {
+	case err != nil:
+		return err
+	case c.Tenant != apikey.AllTenants:
+		return &query.Error{Code: TenantForbidden, Detail: "this is about all tenants and needs credentials of all tenants"}
+	case given:
+		return invalidHeader(headerTenant, "must be left out: this is about all tenants")
+	}
+	return nil
 }
 
 // tenantOf gives the tenant that a request is about.

@@ -42,7 +42,8 @@ func TestConformance(t *testing.T) {
 		{"assignments", examineListing}, {"changes", examineChanges}, {"stats", examineStats}, {"IBM Verify", examineIBMVerify},
 		{"Semaphor", examineSemaphor}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
-		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"limits", examineLimits}, {"other paths and methods", examineOthers},
+		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"limits", examineLimits}, {"verification", examineVerify},
+		{"other paths and methods", examineOthers},
 	}
 	examined := 0
 	for _, part := range parts {
@@ -90,6 +91,7 @@ func newContractFixture(t *testing.T, change func(*Options)) *contractFixture {
 		o.Auth[0].(Keys).Set.Replace(keys, time.Now())
 		o.Publisher, o.Presence, o.MaxPageSize, o.MaxWait = cf.publisher, o.Index.(*testIndex), 50, time.Millisecond
 		o.Quarantine, o.Settler = o.Index.(*testIndex), cf.stub
+		o.Verifier = verifierOf(o.Index.(*testIndex))
 		if change != nil {
 			change(o)
 		}

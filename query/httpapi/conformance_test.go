@@ -44,6 +44,7 @@ func newExam(t *testing.T, addr string) *exam {
 	}
 	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder) // once or more often is the same
 	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("application/x-ndjson", openapi3filter.PlainBodyDecoder)
 	doc.Servers = nil                                                          // paths are compared, not addresses
 	router, err := legacy.NewRouter(doc, openapi3.DisableExamplesValidation()) // they were
 	if err != nil {
@@ -194,7 +195,7 @@ func (e *exam) matches(in *openapi3filter.RequestValidationInput, a answer) erro
 // matchesMore tells when the document would also take what nobody documented,
 // which makes its agreement worth nothing.
 func (e *exam) matchesMore(in *openapi3filter.RequestValidationInput, a answer) error {
-	if in.Route.Path == "/openapi.json" || !strings.Contains(a.header.Get("Content-Type"), "json") {
+	if media := a.header.Get("Content-Type"); in.Route.Path == "/openapi.json" || !strings.Contains(media, "json") || strings.Contains(media, "ndjson") {
 		return nil // is not described in full
 	}
 	for _, opening := range []string{"{", "[{"} { // of the answer, and of the first row or item

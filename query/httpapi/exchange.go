@@ -58,6 +58,7 @@ var (
 	typeJSON    = []string{"application/json"}
 	typeProblem = []string{"application/problem+json"}
 	typeEvents  = []string{"text/event-stream"}
+	typeLines   = []string{"application/x-ndjson"}
 	typeText    = []string{"text/plain; charset=utf-8"}
 	noStore     = []string{"no-store"} // who holds what is nothing for shared caches
 )

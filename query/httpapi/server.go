@@ -28,6 +28,8 @@ type Options struct {
 	// nil: there are no such routes.
 	Quarantine Quarantine
 	Settler    Settler
+	// Verifier checks the whole index; nil: there is no such route.
+	Verifier Verifier
 	// Auth are the kinds of credentials that requests may carry; the first one
 	// that finds its kind decides. Empty: every request is refused.
 	Auth        []Authenticator
@@ -127,6 +129,9 @@ func New(o Options) (*Server, error) {
 		s.addQuarantine()
 	}
 	s.feedRoutes()
+	if o.Verifier != nil {
+		s.addVerify()
+	}
 	if err := s.addDocs(); err != nil {
 		return nil, err
 	}
@@ -153,6 +158,7 @@ type route struct {
 	methods []string          // empty: any
 	maxBody int               // bytes; 0: maxQueryBody
 	role    apikey.Role       // that a caller needs; 0: served without credentials
+	all     bool              // it is about all tenants, and for credentials of all
 	tenant  bool              // the varying segment of the path names the tenant
 	sort    sort              // of work, for limits
 	problem problemForm       // of what it refuses; nil: RFC 9457

@@ -34,7 +34,7 @@ func TestTenants(t *testing.T) {
 	messages := &stub{stored: map[uint64]events.Message{}, ids: map[string]uint64{}}
 	f := newIngesting(t, func(o *Options) {
 		messages.index = o.Index.(*testIndex) //nolint:forcetypeassert // as newIngesting makes it
-		o.Quarantine, o.Settler = messages.index, messages
+		o.Quarantine, o.Settler, o.Verifier = messages.index, messages, verifierOf(nil)
 	})
 	for _, tenant := range []string{"acme", "other"} {
 		id := func(s string) string { return s + "-of-" + tenant }
@@ -83,8 +83,8 @@ func TestTenants(t *testing.T) {
 				}
 			}
 		}
-		if f.server.routeAt(path).tenant {
-			continue // the path names it
+		if r := f.server.routeAt(path); r.tenant || r.all {
+			continue // the path names it, or none may be named
 		}
 		for _, i := range list {
 			if len(i.headers) == 0 {
@@ -189,6 +189,12 @@ func tenantProbes(t *testing.T, acme *ingesting, bad uint64) map[string][]intrus
 		"/api/quarantine/{seq}/drop": {{"a sequence", post, message + "/drop", `{}`, nil, 404}, {"a header", post, message + "/drop", `{}`, named, 403}},
 	} {
 		probes[path] = list
+	}
+	probes[verifyPath] = []intrusion{
+		{"all tenants", post, verifyPath, `{}`, nil, 403},
+		{"all tenants with a rebuild", post, verifyPath, `{"rebuild":true}`, nil, 403},
+		{"a header", post, verifyPath, `{}`, named, 403},
+		{"its own", post, verifyPath, `{}`, []string{"Assigndex-Tenant", "other"}, 403},
 	}
 	for resource, item := range map[string]string{
 		"applications": `"apps":[{"app_id":"app-of-acme"}]`, "entitlements": `"entitlements":[{"ent_id":"ent-of-acme"}]`,
