@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -66,11 +67,13 @@ func (s *sights) begin(st *store.Store, x *indexer.Index) (closing func()) {
 	over := make(chan struct{})
 	var reader sync.WaitGroup
 	reader.Go(func() {
+		again := time.NewTicker(2 * time.Millisecond) // leave some of the machine to the index
+		defer again.Stop()
 		for {
 			select {
 			case <-over:
 				return
-			default:
+			case <-again.C:
 			}
 			at := st.Applied()
 			if at.Seq == 0 {

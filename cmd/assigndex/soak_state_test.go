@@ -93,11 +93,10 @@ func (s *soak) open() (others, files, deleted int) {
 // counted with the room that they are to grow into.
 func (s *soak) disk() (bytes int64) {
 	err := filepath.WalkDir(s.n.cfg.DataDir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil // gone meanwhile
-		}
-		if info, err := d.Info(); err == nil {
-			bytes += info.Size()
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil { // or it is gone meanwhile
+				bytes += info.Size()
+			}
 		}
 		return nil
 	})

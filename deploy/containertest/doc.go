@@ -1,7 +1,8 @@
 // Package containertest runs the whole path against a real NATS server in a
 // container: the built program serves, makes a key, publishes a file and
 // answers pages, before, while and after the NATS server is killed; and then
-// our own image does the same as a user without rights.
+// our own image does the same as a user without rights. Another test kills and
+// pauses the server while a large file is being published.
 //
 // It needs a Docker engine and the image of a NATS server, by default the
 // official one, otherwise what ASSIGNDEX_TEST_NATS_IMAGE names

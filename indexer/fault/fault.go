@@ -6,6 +6,13 @@
 // that is for the tests of who does it.
 //
 // Concurrency: a Hook is called from every goroutine that does a step.
+//
+// The tests that go through the points are indexer's TestFaults (each step fails, not
+// done and done all the same), TestKillAtPoints (each is killed with SIGKILL) and
+// TestKill (at random moments), and the store's TestUndoToFails and TestUndoToKilled.
+// They are short by default. The long lane:
+//
+//	go test ./indexer -run 'TestKillAtPoints|TestKill$' -pointkills 10 -kills 300 -timeout 60m
 package fault
 
 // Point is a step that a test can make fail. Each is durable as a whole, or a run

@@ -29,6 +29,10 @@
 // A batch can read back what it wrote, except the family by application and
 // entitlement, which no rule of the fold reads.
 //
+// A commit or an undo that fails leaves the store readable at the watermark that it
+// tells, but for the counters, which are refused from then on. It must be closed; the
+// next Open finds what was done.
+//
 // Concurrency: one goroutine fills batches, and one commits them and advances the
 // floor; they may be two. Reclaim runs beside them. Everything else may be called from any goroutine. The store starts no goroutine of its own;
 // Badger's end with Close.

@@ -23,7 +23,7 @@ type Options struct {
 	// Thresholds are the levels that counters count scores by; nil: the default.
 	// Another value than the last time counts anew at open.
 	Thresholds *rows.Thresholds
-	// Fault makes steps fail in tests; nil in production.
+	// Fault makes steps fail in tests; nil in production. See package fault.
 	Fault fault.Hook
 	// StoredThresholds keeps the levels that the counters were counted by, whatever
 	// they are: for tools that look at an index and must not count anew.

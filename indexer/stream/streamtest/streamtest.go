@@ -1,5 +1,6 @@
 // Package streamtest gives tests a NATS server with JetStream of their own: the
-// embedded one, on a temporary directory and a free port of loopback.
+// embedded one, on a temporary directory and a free port of loopback. And it gives
+// them a network that fails: a Proxy between client and server.
 //
 // It is imported by tests only. Its functions end the test on failure and must
 // be called from the test's goroutine; what they return is closed with the test.
