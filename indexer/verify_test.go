@@ -200,8 +200,8 @@ type mutant struct {
 	change func(m *stream.Message)
 }
 
-func (m mutant) Read(ctx context.Context, at position.Position, deliver func(*stream.Message) error) error {
-	return m.Stream.Read(ctx, at, func(msg *stream.Message) error {
+func (m mutant) Read(ctx context.Context, at position.Position, older stream.Ladder, deliver func(*stream.Message) error) error {
+	return m.Stream.Read(ctx, at, older, func(msg *stream.Message) error {
 		changed := *msg
 		m.change(&changed)
 		return deliver(&changed)

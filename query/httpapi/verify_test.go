@@ -18,6 +18,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/listing"
 	"github.com/assigndex/assigndex/indexer/verify"
 	"github.com/assigndex/assigndex/query"
+	"github.com/assigndex/assigndex/query/admission"
 	"github.com/assigndex/assigndex/query/apikey"
 )
 
@@ -113,6 +114,13 @@ func examineVerify(t *testing.T, e *exam, _ *contractFixture) {
 	ask(&nobody, illegal(plain.with(401, Unauthenticated, "")))
 	untold := newContractFixture(t, func(o *Options) { o.Auth = []Authenticator{Keys{Set: &apikey.Set{}}} })
 	ask(untold.operator, plain.with(503, query.NotReady, ""))
+	strict := newContractFixture(t, func(o *Options) {
+		o.Verifier = verifierOf(o.Index.(*testIndex))
+		o.Limits.Caller = admission.Limits{PerSecond: 1e-3, Burst: 1}
+	})
+	strict.fill()
+	ask(strict.operator, headers(plain.with(410, query.StreamChanged, ""), "Assigndex-Stream", "fedcba9876543210"))
+	ask(strict.operator, plain.with(429, RateLimited, ""))
 	ask(f.any, plain.with(403, RoleForbidden, ""))
 	ask(f.admin, plain.with(403, TenantForbidden, ""))
 	ask(f.operator, headers(plain.with(400, InvalidHeader, "Assigndex-Tenant"), "Assigndex-Tenant", "acme"))
