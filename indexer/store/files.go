@@ -44,7 +44,7 @@ func CheckFiles(ctx context.Context, dir string, progress func(done, of int64)) 
 		return 0, nil, err
 	}
 	if problem != nil {
-		return 2, []Damage{{badger.ManifestFilename, problem.Error()}}, nil
+		return 2, []Damage{{badger.ManifestFilename, problem.Error()}}, nil //nolint:nilerr // what was found, and no failure to look
 	}
 	c := fileCheck{ctx: ctx, dir: dir, progress: progress}
 	ids := make([]uint64, 0, len(tables))
