@@ -281,6 +281,38 @@ var mutants = []mutant{
 		storePkg, "^TestModel$",
 	},
 
+	// The stream's identity.
+	{
+		"identity: a recreated stream is taken for the one of before", "indexer/stream/identity.go",
+		"case !info.Created.Equal(at.Stream.Created):",
+		"case false:",
+		streamPkg, ".",
+	},
+	{
+		"identity: a stream that ends too early is read on", "indexer/stream/identity.go",
+		"case info.State.LastSeq < at.Seq:",
+		"case false:",
+		streamPkg, ".",
+	},
+	{
+		"identity: what was trimmed is passed over", "indexer/stream/identity.go",
+		"case info.State.FirstSeq > at.Seq+1:",
+		"case false:",
+		streamPkg, ".",
+	},
+	{
+		"identity: a sequence that was given to another message is not seen", "indexer/stream/identity.go",
+		"if m.is(rung) {",
+		"if m.is(rung) || true {",
+		streamPkg, ".",
+	},
+	{
+		"identity: the incarnation stays when the index is undone", "indexer/stream/rejoin.go",
+		"identityOf(info, at.Stream.Partings+1)",
+		"identityOf(info, at.Stream.Partings)",
+		indexerPkg, "^Test(Lost|Reused|Part)",
+	},
+
 	// Tenants and keys.
 	{
 		"tenants: a path opens any of them", "query/httpapi/auth.go",
