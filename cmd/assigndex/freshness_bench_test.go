@@ -29,6 +29,7 @@ func BenchmarkFreshness(b *testing.B) {
 	}
 	n := benchNode(b)
 	f := &freshness{B: b, n: n, p: benchPublisher(b, n), key: strings.TrimSpace(benchCommand(b, n, "key", "create", "--name", "bench", "--tenant", "*"))}
+	f.awaitReady()
 	b.Run("idle", func(b *testing.B) {
 		f.B = b
 		for b.Loop() {
@@ -54,6 +55,22 @@ type freshness struct {
 	p    *publisher.Publisher
 	key  string
 	next int
+}
+
+// awaitReady returns when the server answers queries.
+func (f *freshness) awaitReady() {
+	for ready := false; !ready; {
+		req, err := http.NewRequestWithContext(f.Context(), http.MethodGet, f.n.url()+"/readyz", nil)
+		if err != nil {
+			f.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			f.Fatal(err)
+		}
+		ready = res.StatusCode == http.StatusOK
+		_ = res.Body.Close() // nothing of it is of use
+	}
 }
 
 func benchPublisher(b *testing.B, n *node) *publisher.Publisher {
