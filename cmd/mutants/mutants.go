@@ -176,8 +176,8 @@ var mutants = []mutant{
 	},
 	{
 		"floor: a read that it overtakes is believed", "indexer/store/view.go",
-		"if floor := v.store.Floor(); v.seq < floor {",
-		"if floor := v.store.Floor(); false && v.seq < floor {",
+		"if v.seq < floor {\n\t\treturn fmt.Errorf(\"sequence %d, the lowest that can be read is %d: %w\", v.seq,",
+		"if false {\n\t\treturn fmt.Errorf(\"sequence %d, the lowest that can be read is %d: %w\", v.seq,",
 		storePkg, "^Test(Model|Views)$",
 	},
 	{
