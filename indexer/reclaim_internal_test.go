@@ -13,6 +13,23 @@ import (
 	"github.com/assigndex/assigndex/indexer/store"
 )
 
+// writeMegabytes writes 9 MB that do not compress, at a sequence, over those of before.
+func writeMegabytes(t *testing.T, st *store.Store, seq uint64, rng *rand.ChaCha8) {
+	t.Helper()
+	b := st.NewBatch(nil)
+	b.At(seq)
+	for i := range 1000 {
+		value := make([]byte, 9<<10)
+		_, _ = rng.Read(value) // never fails
+		if err := b.Put(keys.Entity("t", keys.ClassUser, fmt.Sprint(i)), value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Commit(store.Watermark{Seq: seq, Nano: int64(seq)}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Room is given back when the floor has left much behind, once, and not again
 // before the floor has moved and there is more.
 func TestReclaimIfWorth(t *testing.T) {
@@ -35,20 +52,9 @@ func TestReclaimIfWorth(t *testing.T) {
 	x := New(st, nil, Options{Logger: zerolog.Nop()})
 	rng := rand.NewChaCha8([32]byte{})
 	seq := uint64(0)
-	write := func() { // 9 MB that do not compress
+	write := func() {
 		seq++
-		b := st.NewBatch(nil)
-		b.At(seq)
-		for i := range 1000 {
-			value := make([]byte, 9<<10)
-			_, _ = rng.Read(value) // never fails
-			if err := b.Put(keys.Entity("t", keys.ClassUser, fmt.Sprint(i)), value); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := b.Commit(store.Watermark{Seq: seq, Nano: int64(seq)}); err != nil {
-			t.Fatal(err)
-		}
+		writeMegabytes(t, st, seq, rng)
 	}
 	var last reclaimed
 	look := func(want int) {
@@ -128,18 +134,7 @@ func TestFitWindow(t *testing.T) {
 	seq := uint64(0)
 	for range 8 { // eight times over, in tables for the most part
 		seq++
-		b := st.NewBatch(nil)
-		b.At(seq)
-		for i := range 1000 {
-			value := make([]byte, 9<<10)
-			_, _ = rng.Read(value) // never fails
-			if err := b.Put(keys.Entity("t", keys.ClassUser, fmt.Sprint(i)), value); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := b.Commit(store.Watermark{Seq: seq, Nano: int64(seq)}); err != nil {
-			t.Fatal(err)
-		}
+		writeMegabytes(t, st, seq, rng)
 	}
 	if err := st.Reclaim(t.Context()); err != nil { // all of it in tables
 		t.Fatal(err)
