@@ -133,6 +133,9 @@ func (l *Lister) Changes(ctx context.Context, tenant string, req *ChangesRequest
 		p.room = min(p.room, req.MaxBytes)
 	}
 	read, err := l.index.Changes(ctx, sel, since.place(), page.Seq, limit, l.opts.Budget, p.change)
+	if now, err := l.Still(page.Page); err != nil {
+		return ChangePage{Page: now}, err
+	}
 	if err != nil {
 		return page, l.readError(err, since.read())
 	}

@@ -49,12 +49,12 @@ func (l *Lister) Count(ctx context.Context, tenant string, req *Request) (rows.C
 		}
 		if ok {
 			page.Seq = at
-			page, err = l.still(page)
+			page, err = l.Still(page)
 			return counts, page, err
 		}
 	}
 	counts, err := l.countRows(ctx, seq, sel)
-	if now, err := l.still(page); err != nil {
+	if now, err := l.Still(page); err != nil {
 		return rows.Counts{}, now, err
 	}
 	if err != nil {

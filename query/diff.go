@@ -95,6 +95,9 @@ func (l *Lister) Diff(ctx context.Context, tenant string, req *DiffRequest, visi
 	}
 	p := pager{visit: visit, room: maxPageBytes, both: true}
 	read, err := l.index.Diff(ctx, sel, next.from, next.at, next.to, limit, l.opts.Budget, p.change)
+	if now, err := l.Still(page.Page); err != nil {
+		return DiffPage{Page: now}, err
+	}
 	if err != nil {
 		return page, l.readError(err, next.from)
 	}

@@ -104,6 +104,9 @@ func (l *Lister) History(ctx context.Context, tenant string, req *Request, visit
 	}
 	v := versions{visit: visit, room: maxPageBytes}
 	more, err := l.index.History(ctx, sel, at, next.at.Seq, limit, v.version)
+	if now, err := l.Still(page); err != nil {
+		return now, err
+	}
 	if errors.Is(err, feed.ErrEnough) {
 		more, err = true, nil
 	}

@@ -58,9 +58,10 @@ func (l *Lister) Place() Page {
 	return Page{Seq: seq, Stream: stream}
 }
 
-// still refuses what was read when the incarnation is another one than the page's by
-// now: the sequence may have been read as one of either.
-func (l *Lister) still(page Page) (now Page, err error) {
+// Still refuses what was read when the incarnation is another one than the page's by
+// now: the sequence may have been read as one of either. Who reads at a sequence that
+// Snapshot gave asks for it before the answer.
+func (l *Lister) Still(page Page) (now Page, err error) {
 	if now = l.Place(); now.Stream != page.Stream {
 		return now, replaced()
 	}
@@ -94,7 +95,7 @@ func (l *Lister) Page(ctx context.Context, tenant string, req *Request, visit fu
 		return page, err
 	}
 	last, err := l.read(ctx, seq, sel, from.after, limit, visit)
-	if now, err := l.still(page); err != nil {
+	if now, err := l.Still(page); err != nil {
 		return now, err
 	}
 	if err != nil {

@@ -34,6 +34,9 @@ func (s *Server) answerVerify(x *exchange, read func(x *exchange) (query.Page, e
 	if s.ready.caughtUp() {
 		page, err = read(x)
 	}
+	if err == nil {
+		page, err = s.lister.Still(page)
+	}
 	x.place(page.Seq, page.Stream)
 	if err != nil {
 		s.refuse(x, err)
