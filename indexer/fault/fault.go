@@ -44,6 +44,9 @@ const (
 	UndoTimeline Point = "undo timeline" // the rungs above the sequence are gone
 	UndoCount    Point = "undo count"    // the counters are counted anew
 	UndoEnd      Point = "undo end"      // the watermark is durable, and the mark is gone
+
+	Swap  Point = "swap"  // another generation of the index is the current one
+	Sweep Point = "sweep" // one that is not current is gone
 )
 
 // Undo are the points of an undo to a sequence.
