@@ -20,8 +20,7 @@ import (
 // Index is the read side: what queries may ask of a store that is kept up with
 // its stream.
 type Index struct {
-	store    *store.Store
-	end      End
+	served   atomic.Pointer[served]
 	caughtUp atomic.Int64 // when it was last seen caught up, Unix nanoseconds; 0: never
 }
 
@@ -34,24 +33,22 @@ type End interface {
 }
 
 // NewIndex makes the read side of a store. end is nil for an index without a
-// stream, of which neither Lag nor an instant that is not past can be asked.
+// stream, which is never behind and of which no instant that is not past can be asked.
 func NewIndex(st *store.Store, end End) *Index {
-	return &Index{store: st, end: end}
+	x := new(Index)
+	x.served.Store(newServed(st, end))
+	return x
 }
 
 // Applied gives the last applied sequence and the incarnation of its stream,
 // empty before the first connection to one.
 func (x *Index) Applied() (seq uint64, incarnation string) {
-	at := x.store.Applied()
+	at := x.served.Load().store.Applied()
 	return at.Seq, at.Stream.Incarnation
 }
 
 // Floor gives the lowest sequence that can be read.
-func (x *Index) Floor() uint64 { return x.store.Floor() }
-
-// Wait returns when seq has been applied, or with the context's error, or with
-// listing.ErrReplaced when the index is undone meanwhile.
-func (x *Index) Wait(ctx context.Context, seq uint64) error { return x.store.Wait(ctx, seq) }
+func (x *Index) Floor() uint64 { return x.served.Load().store.Floor() }
 
 // List visits the faces of at most limit assignments at a sequence, with what the
 // selector includes. It returns
@@ -59,7 +56,9 @@ func (x *Index) Wait(ctx context.Context, seq uint64) error { return x.store.Wai
 // and listing.ErrReplaced when the index was undone meanwhile; what was visited before
 // an error must not be believed.
 func (x *Index) List(ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int, visit func(rows.Face)) (listing.Page, error) {
-	view, err := x.store.View(seq)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(seq)
 	if err != nil {
 		return listing.Page{}, err
 	}
@@ -82,7 +81,9 @@ func (x *Index) List(ctx context.Context, seq uint64, sel listing.Selector, afte
 func (x *Index) Assignments(
 	ctx context.Context, seq uint64, sel listing.Selector, after *listing.Position, limit int, visit func(*listing.Assignment) error,
 ) (listing.Page, error) {
-	view, err := x.store.View(seq)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(seq)
 	if err != nil {
 		return listing.Page{}, err
 	}
@@ -95,14 +96,16 @@ func (x *Index) Assignments(
 }
 
 // open opens the index at a sequence for the feed.
-func (x *Index) open(seq uint64) (feed.Snapshot, error) { return x.store.View(seq) }
+func (s *served) open(seq uint64) (feed.Snapshot, error) { return s.store.View(seq) }
 
 // Changes visits at most limit changes from a place on, up to and with a sequence,
 // and looks at no more than budget of them. See feed.Changes.
 func (x *Index) Changes(
 	ctx context.Context, sel listing.Selector, from feed.Place, upto uint64, limit, budget int, visit func(*feed.Change) error,
 ) (feed.Page, error) {
-	return feed.Changes(ctx, x.open, sel, from, upto, limit, budget, visit)
+	s := x.enter()
+	defer s.leave()
+	return feed.Changes(ctx, s.open, sel, from, upto, limit, budget, visit)
 }
 
 // Diff visits at most limit assignments that differ between two sequences, from a
@@ -110,7 +113,9 @@ func (x *Index) Changes(
 func (x *Index) Diff(
 	ctx context.Context, sel listing.Selector, lower uint64, from feed.Place, upto uint64, limit, budget int, visit func(*feed.Change) error,
 ) (feed.Page, error) {
-	return feed.Diff(ctx, x.open, sel, lower, from, upto, limit, budget, visit)
+	s := x.enter()
+	defer s.leave()
+	return feed.Diff(ctx, s.open, sel, lower, from, upto, limit, budget, visit)
 }
 
 // History visits at most limit versions of one assignment, the newest first, and
@@ -118,13 +123,17 @@ func (x *Index) Diff(
 func (x *Index) History(
 	ctx context.Context, sel listing.Selector, at listing.Position, upto uint64, limit int, visit func(*feed.Version) error,
 ) (more bool, err error) {
-	return feed.History(ctx, x.open, x.store.Floor, sel, at, upto, limit, visit)
+	s := x.enter()
+	defer s.leave()
+	return feed.History(ctx, s.open, s.store.Floor, sel, at, upto, limit, visit)
 }
 
 // Lookup visits the assignment of an identity at a sequence, if there is one. An
 // error of visit is returned.
 func (x *Index) Lookup(seq uint64, tenant string, at listing.Position, visit func(*listing.Assignment) error) (found bool, err error) {
-	view, err := x.store.View(seq)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(seq)
 	if err != nil {
 		return false, err
 	}
@@ -154,14 +163,18 @@ func (x *Index) Counts(sel listing.Selector) (counts rows.Counts, seq uint64, ok
 	case sel.AppID != "":
 		scope, id = keys.OfApplication, sel.AppID
 	}
-	counts, at, err := x.store.Counts(sel.Tenant, scope, id, sel.Kinds)
+	s := x.enter()
+	defer s.leave()
+	counts, at, err := s.store.Counts(sel.Tenant, scope, id, sel.Kinds)
 	return counts, at.Seq, true, err
 }
 
 // Present tells for each event whether the record that it is about exists at the
 // last applied sequence, which it returns.
 func (x *Index) Present(all []*events.Event) (present []bool, seq uint64, err error) {
-	view, err := x.store.View(x.store.Applied().Seq)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(s.store.Applied().Seq)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -180,7 +193,9 @@ func (x *Index) Present(all []*events.Event) (present []bool, seq uint64, err er
 // Digest gives the digest of the index at a sequence and the number of its
 // assignments, after checking that its families agree.
 func (x *Index) Digest(seq uint64) (digest string, assignments int, err error) {
-	view, err := x.store.View(seq)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(seq)
 	if err != nil {
 		return "", 0, err
 	}
@@ -216,7 +231,12 @@ const usualSilence = 10 * time.Second
 
 // Lag measures at the given time.
 func (x *Index) Lag(now time.Time) Lag {
-	at, head := x.store.Applied(), x.end.Head()
+	s := x.served.Load()
+	at := s.store.Applied()
+	if s.end == nil {
+		return Lag{Applied: at.Seq, Head: at.Seq, Known: true}
+	}
+	head := s.end.Head()
 	l := Lag{Applied: at.Seq, Head: head.Seq, Known: !head.Seen.IsZero()}
 	if p := head.Parted; p != nil {
 		// The end of the index's own stream is not known any longer; what there was of it
@@ -246,7 +266,11 @@ func (x *Index) Lag(now time.Time) Lag {
 
 // Troubles tells operators what is wrong although the index serves.
 func (x *Index) Troubles(now time.Time) []string {
-	if p := x.end.Head().Parted; p != nil {
+	end := x.served.Load().end
+	if end == nil {
+		return nil
+	}
+	if p := end.Head().Parted; p != nil {
 		seq, _ := x.Applied()
 		return []string{fmt.Sprintf("the stream is not the one that was read (%s, noticed %s ago): %s; the index serves its last state, sequence %d; %s",
 			p.Kind, now.Sub(p.Since).Round(time.Second), p.What(), seq, p.Remedy())}

@@ -2,6 +2,7 @@ package indexer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -21,29 +22,41 @@ import (
 // be learned. It returns listing.ErrPruned for a sequence below the floor.
 func (x *Index) SequenceAt(ctx context.Context, instant time.Time) (seq uint64, err error) {
 	called := time.Now()
-	seq, latest, err := x.store.SequenceAt(nanoOf(instant))
+	seq, latest, err := x.sequenceAt(instant)
 	if err != nil || !latest {
 		return seq, err
 	}
 	head, err := x.headAt(ctx, instant, called)
 	if err == nil {
-		err = x.store.Wait(ctx, head.Seq)
+		err = x.Wait(ctx, head.Seq)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("the index is not known to have caught up: %w: %w", listing.ErrAhead, err)
 	}
-	seq, _, err = x.store.SequenceAt(nanoOf(instant))
+	seq, _, err = x.sequenceAt(instant)
 	return seq, err
+}
+
+func (x *Index) sequenceAt(instant time.Time) (seq uint64, latest bool, err error) {
+	s := x.enter()
+	defer s.leave()
+	return s.store.SequenceAt(nanoOf(instant))
 }
 
 // headAt gives the stream's end as it was at an instant or later, or, while the
 // instant is still to come, since a request was made.
 func (x *Index) headAt(ctx context.Context, instant, since time.Time) (stream.Head, error) {
-	if head := x.end.Head(); head.Until.After(instant) {
+	end := x.served.Load().end
+	if end == nil {
+		return stream.Head{}, errNoStream
+	}
+	if head := end.Head(); head.Until.After(instant) {
 		return head, nil
 	}
-	return x.end.Ask(ctx, since)
+	return end.Ask(ctx, since)
 }
+
+var errNoStream = errors.New("the index is not kept up with a stream")
 
 // nanoOf gives Unix nanoseconds, or the nearest instant that has some: they last
 // from 1677 to 2262.

@@ -14,7 +14,9 @@ import (
 func (x *Index) Quarantine(
 	ctx context.Context, at uint64, sel quarantine.Selector, after uint64, limit, budget int, visit func(seq uint64, q *rows.Quarantined) error,
 ) (quarantine.Page, error) {
-	view, err := x.store.View(at)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(at)
 	if err != nil {
 		return quarantine.Page{}, err
 	}
@@ -29,7 +31,9 @@ func (x *Index) Quarantine(
 // Quarantined gives the selected message in the quarantine at a sequence, or nil
 // when there is none. Errors are as those of Quarantine.
 func (x *Index) Quarantined(at uint64, sel quarantine.Selector, seq uint64) (*rows.Quarantined, error) {
-	view, err := x.store.View(at)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(at)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,9 @@ func (x *Index) Quarantined(at uint64, sel quarantine.Selector, seq uint64) (*ro
 // QuarantineSize gives the number of messages in the quarantine at the last applied
 // sequence, counted up to a limit.
 func (x *Index) QuarantineSize(limit int) (int, error) {
-	view, err := x.store.View(x.store.Applied().Seq)
+	s := x.enter()
+	defer s.leave()
+	view, err := s.store.View(s.store.Applied().Seq)
 	if err != nil {
 		return 0, err
 	}

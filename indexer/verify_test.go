@@ -29,7 +29,7 @@ func (onceReader) Close() {}
 
 // verifier gives a verifier of the node's store.
 func (n *node) verifier() *verify.Verifier {
-	return verify.New(n.store, verify.Options{
+	return verify.New(verify.Only(n.store), verify.Options{
 		Stream: func(context.Context) (verify.Stream, error) {
 			return onceReader{stream.NewReader(n.source.nc, n.source.js, streamName, zerolog.Nop())}, nil
 		},

@@ -142,7 +142,7 @@ func (n *node) verifier() *verify.Verifier {
 		}
 		return newOwnReader(nc, n.cfg.Stream, n.log)
 	}
-	return verify.New(n.store, verify.Options{Stream: open, WorkDir: n.cfg.DataDir, Logger: n.log})
+	return verify.New(n.index.Hold, verify.Options{Stream: open, WorkDir: n.cfg.DataDir, Logger: n.log})
 }
 
 // replicas is how many copies NATS keeps; an embedded server has no others.

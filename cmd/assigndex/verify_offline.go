@@ -83,7 +83,7 @@ func (p *program) verifyOffline(ctx context.Context, c config.Client, flags veri
 	o.Stream = func(ctx context.Context) (verify.Stream, error) {
 		return offlineStream(ctx, c, flags, st.Applied().Stream.Name, log)
 	}
-	report, err := verify.New(st, o).Verify(ctx, r.At, r.Rebuild, func(p audit.Progress) { r.Progress(p.Check, p.Done, p.Of) })
+	report, err := verify.New(verify.Only(st), o).Verify(ctx, r.At, r.Rebuild, func(p audit.Progress) { r.Progress(p.Check, p.Done, p.Of) })
 	if err != nil {
 		return nil, err
 	}

@@ -87,7 +87,7 @@ func (s *Store) Wait(ctx context.Context, seq uint64) error {
 	s.mu.RUnlock()
 	for {
 		s.mu.RLock()
-		reached, epoch, advance := s.applied.Seq >= seq, s.epoch, s.advance
+		reached, epoch, advance, retired := s.applied.Seq >= seq, s.epoch, s.advance, s.retired
 		s.mu.RUnlock()
 		if epoch != began {
 			return fmt.Errorf("wait for sequence %d: %w", seq, ErrReplaced)
@@ -95,12 +95,27 @@ func (s *Store) Wait(ctx context.Context, seq uint64) error {
 		if reached {
 			return nil
 		}
+		if retired {
+			return fmt.Errorf("wait for sequence %d: %w", seq, ErrRetired)
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-advance:
 		}
 	}
+}
+
+// ErrRetired is returned by Wait for what a store will not apply any more.
+var ErrRetired = errors.New("nothing more is applied to this index")
+
+// Retire says that nothing more is applied: nobody waits for that any longer.
+func (s *Store) Retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.retired = true
+	close(s.advance)
+	s.advance = make(chan struct{})
 }
 
 // Bind ties an empty index to its stream, at the position before the first

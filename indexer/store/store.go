@@ -54,6 +54,7 @@ type Store struct {
 	floor   uint64        // reads below are refused
 	epoch   uint64        // grows when applied goes back; what was read in another one is void
 	advance chan struct{} // closed and replaced when applied moves
+	retired bool          // it moves no more; see Retire
 }
 
 // memTableBytes is the size of a memtable, of which Badger keeps two. A

@@ -42,7 +42,7 @@ func Sweep(dir string) error {
 }
 
 // rebuild builds an index afresh up to the sequence, and compares.
-func (r *run) rebuild(src *metered) (err error) {
+func (r *run) rebuild(src *Source) (err error) {
 	dir, err := os.MkdirTemp(r.opts.WorkDir, freshPrefix)
 	if err != nil {
 		return fmt.Errorf("make a directory for an index to compare with: %w", err)
@@ -61,7 +61,7 @@ func (r *run) rebuild(src *metered) (err error) {
 		return err
 	}
 	defer view.Close()
-	fresh := &metered{view: view, run: r, about: src.about}
+	fresh := NewSource(r.ctx, view, src.about, nil)
 	return r.check(src, audit.CheckRebuild, func() (audit.Check, error) { return audit.Compare(src, fresh, r.opts.Limit) })
 }
 

@@ -29,19 +29,25 @@ type Options struct {
 	Logger  zerolog.Logger // of the index that is built
 }
 
-// Verifier verifies one store.
+// Verifier verifies one index.
 type Verifier struct {
-	store *store.Store
-	opts  Options
-	busy  sync.Mutex // held by Verify
+	hold Hold
+	opts Options
+	busy sync.Mutex // held by Verify
 }
 
+// Hold gives the store to verify, which stays open until release is called.
+type Hold func() (st *store.Store, release func())
+
+// Only holds one store, which its owner keeps open.
+func Only(st *store.Store) Hold { return func() (*store.Store, func()) { return st, func() {} } }
+
 // New makes a verifier.
-func New(st *store.Store, o Options) *Verifier {
+func New(hold Hold, o Options) *Verifier {
 	if o.Limit <= 0 {
 		o.Limit = DefaultLimit
 	}
-	return &Verifier{store: st, opts: o}
+	return &Verifier{hold: hold, opts: o}
 }
 
 // Verify verifies the index at a sequence, nil for the last applied one, and tells
@@ -59,10 +65,12 @@ func (v *Verifier) Verify(ctx context.Context, at *uint64, rebuild bool, progres
 	if rebuild && v.opts.Stream == nil {
 		return nil, fmt.Errorf("%w: there is no stream", audit.ErrCannotRebuild)
 	}
-	if rebuild && v.store.Applied().Stream.Name == "" {
+	st, release := v.hold()
+	defer release()
+	if rebuild && st.Applied().Stream.Name == "" {
 		return nil, fmt.Errorf("%w: the index never had a stream", audit.ErrCannotRebuild)
 	}
-	r := run{ctx: ctx, Verifier: v, progress: progress, report: &audit.Report{Checks: []audit.Check{}}}
+	r := run{ctx: ctx, Verifier: v, store: st, progress: progress, report: &audit.Report{Checks: []audit.Check{}}}
 	if err := r.verify(at, rebuild); err != nil {
 		if errors.Is(err, listing.ErrPruned) {
 			err = fmt.Errorf("the history window has passed what is verified: try again, at a later sequence or with a longer --history: %w", err)
@@ -75,6 +83,7 @@ func (v *Verifier) Verify(ctx context.Context, at *uint64, rebuild bool, progres
 // run is one call of Verify.
 type run struct {
 	*Verifier
+	store    *store.Store
 	ctx      context.Context //nolint:containedctx // of one call
 	progress func(audit.Progress)
 	report   *audit.Report
@@ -107,8 +116,8 @@ func (r *run) verify(at *uint64, rebuild bool) error {
 		}
 		return nil
 	}
-	src := &metered{view: view, run: r, about: r.store.Keys()}
-	for _, check := range []func(*metered) error{r.families, r.records, r.changes} {
+	src := NewSource(r.ctx, view, r.store.Keys(), r.tell)
+	for _, check := range []func(*Source) error{r.families, r.records, r.changes} {
 		if err := check(src); err != nil {
 			return err
 		}
@@ -154,19 +163,19 @@ func (r *run) files() (sound bool, err error) {
 	return len(damaged) == 0, nil
 }
 
-func (r *run) families(src *metered) error {
+func (r *run) families(src *Source) error {
 	return r.check(src, audit.CheckFamilies, func() (audit.Check, error) { return audit.Families(src, r.opts.Limit) })
 }
 
-func (r *run) records(src *metered) error {
+func (r *run) records(src *Source) error {
 	return r.check(src, audit.CheckRecords, func() (audit.Check, error) { return audit.Records(src, r.opts.Limit) })
 }
 
-func (r *run) changes(src *metered) error {
+func (r *run) changes(src *Source) error {
 	return r.check(src, audit.CheckChanges, func() (audit.Check, error) { return audit.Changes(src, r.opts.Limit) })
 }
 
-func (r *run) counters(src *metered, counted *store.Counted) error {
+func (r *run) counters(src *Source, counted *store.Counted) error {
 	return r.check(src, audit.CheckCounters, func() (audit.Check, error) {
 		check := audit.NewCheck(audit.CheckCounters)
 		check.Checked = int64(counted.Len())
@@ -193,22 +202,22 @@ func levelsText(c rows.Counts) string {
 	return fmt.Sprintf("%d (high %d, medium %d, low %d, not scored %d)", c.Total(), c[rows.High], c[rows.Medium], c[rows.Low], c[rows.Unscored])
 }
 
-func (r *run) digest(src *metered) error {
-	src.begin(audit.CheckDigest)
+func (r *run) digest(src *Source) error {
+	src.Begin(audit.CheckDigest)
 	digest, assignments, err := audit.Digest(src)
 	if err == nil {
-		err = src.view.Check()
+		err = src.Check()
 	}
 	r.report.Digest, r.report.Assignments = digest, assignments
 	return err
 }
 
 // check makes one check and makes sure that what it read was all there.
-func (r *run) check(src *metered, name string, look func() (audit.Check, error)) error {
-	src.begin(name)
+func (r *run) check(src *Source, name string, look func() (audit.Check, error)) error {
+	src.Begin(name)
 	check, err := look()
 	if err == nil {
-		err = src.view.Check()
+		err = src.Check()
 	}
 	if err != nil {
 		return fmt.Errorf("check %s at sequence %d: %w", name, r.report.Seq, err)

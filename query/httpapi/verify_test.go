@@ -38,7 +38,7 @@ func verifierOf(x *testIndex) Verifier {
 			return nil, errors.New("nobody may verify this")
 		})
 	}
-	return verify.New(x.st, verify.Options{Logger: zerolog.Nop()})
+	return verify.New(verify.Only(x.st), verify.Options{Logger: zerolog.Nop()})
 }
 
 // verifyAnswer is a line of an answer.

@@ -1,0 +1,246 @@
+package indexer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rs/zerolog"
+
+	"github.com/assigndex/assigndex/indexer/store"
+)
+
+// Generation is an index that is open, and what keeps it up with its stream.
+type Generation struct {
+	Store *store.Store
+	// Stream is what it is kept up with, over a connection that nobody else reads; nil:
+	// it stays as it is.
+	Stream Stream
+	// Close releases both. It is called once, when neither is used any more.
+	Close func() error
+}
+
+// end is the end of the generation's stream, nil without one.
+func (g *Generation) end() End {
+	if g.Stream == nil {
+		return nil
+	}
+	return g.Stream
+}
+
+// Host keeps one generation of an index up with its stream, and lets another one take
+// its place while readers read.
+type Host struct {
+	index *Index
+	opts  Options
+	log   zerolog.Logger
+
+	handing sync.Mutex // held while one generation takes the place of another
+
+	base    context.Context //nolint:containedctx // of Run, which all that it starts ends with
+	running chan struct{}   // closed when base is set
+
+	mu      sync.Mutex // guards what follows
+	current *run
+	retired []*Generation // replaced, and not closed yet
+}
+
+// run is one run of a generation's indexer.
+type run struct {
+	*Generation
+	cancel context.CancelFunc
+	ended  chan struct{}
+	err    error // valid when it has ended
+}
+
+// NewHost makes a host of a generation, which it owns from then on. Options are those
+// of every generation's indexer. Nothing runs before Run.
+func NewHost(g *Generation, o Options) *Host {
+	if o.Metrics == nil {
+		o.Metrics = NewMetrics()
+	}
+	return &Host{
+		index: NewIndex(g.Store, g.end()), opts: o, log: o.Logger,
+		running: make(chan struct{}), current: &run{Generation: g},
+	}
+}
+
+// Index is the read side of whichever generation is served.
+func (h *Host) Index() *Index { return h.index }
+
+// Run applies events to the generation that is served until the context ends, which is
+// not an error, or until it fails. It may be called once.
+func (h *Host) Run(ctx context.Context) error {
+	h.base = ctx
+	h.mu.Lock()
+	h.current = h.start(h.current.Generation)
+	h.mu.Unlock()
+	close(h.running)
+	for {
+		r := h.served()
+		<-r.ended
+		// While another takes its place, its run ends without being over.
+		h.handing.Lock()
+		replaced := h.served() != r
+		h.handing.Unlock()
+		if !replaced {
+			return r.err
+		}
+	}
+}
+
+func (h *Host) served() *run {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.current
+}
+
+// start runs a generation's indexer until its cancel is called or the host's own
+// context ends.
+func (h *Host) start(g *Generation) *run {
+	ctx, cancel := context.WithCancel(h.base)
+	r := &run{Generation: g, cancel: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(r.ended)
+		if g.Stream == nil {
+			<-ctx.Done()
+			return
+		}
+		r.err = New(g.Store, g.Stream, h.opts).Run(ctx)
+	}()
+	return r
+}
+
+func (r *run) stop() error {
+	r.cancel()
+	<-r.ended
+	return r.err
+}
+
+// Successor is a generation that is kept up with its stream beside the one that is
+// served.
+type Successor struct {
+	host *Host
+	run  *run
+}
+
+// Follow keeps a generation up with its stream beside the one that is served, until
+// TakeOver or Stop, one of which must be called. The host owns it from then on. The
+// context bounds the wait for the host to run.
+func (h *Host) Follow(ctx context.Context, g *Generation) (*Successor, error) {
+	select {
+	case <-h.running:
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), g.Close())
+	}
+	return &Successor{host: h, run: h.start(g)}, nil
+}
+
+// Wait returns when the generation has applied a sequence, or why it never will, or
+// with the context's error.
+func (s *Successor) Wait(ctx context.Context, seq uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	applied := make(chan error, 1)
+	go func() { applied <- s.run.Store.Wait(ctx, seq) }()
+	select {
+	case err := <-applied:
+		return err
+	case <-s.run.ended:
+		cancel()
+		<-applied
+		if s.run.err != nil {
+			return fmt.Errorf("keep the new index up with its stream: %w", s.run.err)
+		}
+		return errors.New("the server stops")
+	}
+}
+
+// Stop gives the generation up and closes it.
+func (s *Successor) Stop() error { return errors.Join(s.run.stop(), s.run.Close()) }
+
+// ErrOtherStream is returned when a generation cannot take the place of another: their
+// sequences are of different streams, or of different incarnations of one.
+var ErrOtherStream = errors.New("the two indexes are of different incarnations of the stream")
+
+// TakeOver lets readers move to the generation, without one that fails, and gives up
+// the one before. swap makes that durable: it is called when the new one has applied
+// all that readers were given, and nothing is applied until it has returned. It reports
+// whether it was done, which with an error may be either.
+//
+// With an error that was not done, the one before is served and kept up as ever, and
+// the generation is stopped and closed. After a take-over that failed later, such as in
+// closing the one before, err is not nil and taken is true.
+func (s *Successor) TakeOver(ctx context.Context, swap func() (done bool, err error)) (taken bool, err error) {
+	h := s.host
+	h.handing.Lock()
+	defer h.handing.Unlock()
+	before := h.served()
+	if err := before.stop(); err != nil {
+		return false, errors.Join(err, s.Stop()) // the server ends with it
+	}
+	done, err := s.handOver(ctx, before, swap)
+	if !done {
+		h.mu.Lock()
+		h.current = h.start(before.Generation)
+		h.mu.Unlock()
+		return false, errors.Join(err, s.Stop())
+	}
+	h.mu.Lock()
+	h.current, h.retired = s.run, append(h.retired, before.Generation)
+	h.mu.Unlock()
+	old := h.index.replace(s.run.Store, s.run.end())
+	if err := errors.Join(err, old.drain(ctx)); err != nil {
+		return true, err // it is closed with the host
+	}
+	return true, h.release(before.Generation)
+}
+
+// handOver makes sure that the new generation can take the place of the one before,
+// whose run has ended, and swaps.
+func (s *Successor) handOver(ctx context.Context, before *run, swap func() (bool, error)) (done bool, err error) {
+	at := before.Store.Applied()
+	if at.Stream.Name == "" {
+		return swap() // readers were given nothing
+	}
+	if before.Stream != nil {
+		if err := s.Wait(ctx, at.Seq); err != nil {
+			return false, err
+		}
+	}
+	now := s.run.Store.Applied()
+	if now.Stream.Incarnation != at.Stream.Incarnation {
+		return false, fmt.Errorf("%w: %s and %s", ErrOtherStream, at.Stream.Incarnation, now.Stream.Incarnation)
+	}
+	if now.Seq < at.Seq {
+		return false, fmt.Errorf("the new index has applied sequence %d only, readers were given %d", now.Seq, at.Seq)
+	}
+	return swap()
+}
+
+// release closes a generation that nobody reads.
+func (h *Host) release(g *Generation) error {
+	h.mu.Lock()
+	for i, r := range h.retired {
+		if r == g {
+			h.retired = append(h.retired[:i], h.retired[i+1:]...)
+			break
+		}
+	}
+	h.mu.Unlock()
+	return g.Close()
+}
+
+// Close closes every generation. Run must have ended, and no reader may be left.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	all := append([]*Generation{h.current.Generation}, h.retired...)
+	h.retired = nil
+	h.mu.Unlock()
+	var errs []error
+	for _, g := range all {
+		errs = append(errs, g.Close())
+	}
+	return errors.Join(errs...)
+}
