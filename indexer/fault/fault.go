@@ -45,6 +45,16 @@ const (
 	UndoCount    Point = "undo count"    // the counters are counted anew
 	UndoEnd      Point = "undo end"      // the watermark is durable, and the mark is gone
 
+	SnapshotWrite Point = "snapshot write" // a block of a snapshot is written
+	RestoreBegin  Point = "restore begin"  // the directory is marked as one that is being restored
+	RestoreWrite  Point = "restore write"  // a part of the entries is in tables
+	RestoreTables Point = "restore tables" // so are all, and the snapshot was found whole
+	RestoreBind   Point = "restore bind"   // the stream that the index goes on with is there
+	RestoreSettle Point = "restore settle" // watermark and floor are in the index
+	RestoreSync   Point = "restore sync"   // all files are durable
+	RestoreFinish Point = "restore finish" // the directory is an index
+	RestoreUnmark Point = "restore unmark" // the mark of its restoring is gone
+
 	Swap  Point = "swap"  // another generation of the index is the current one
 	Sweep Point = "sweep" // one that is not current is gone
 )
@@ -52,7 +62,13 @@ const (
 // Undo are the points of an undo to a sequence.
 var Undo = []Point{UndoBegin, UndoVersions, UndoTimeline, UndoCount, UndoEnd}
 
-// Points are all of them, for tests that go through each.
+// Snapshots are the points of writing a snapshot and of restoring from one.
+var Snapshots = append([]Point{SnapshotWrite}, Restores...)
+
+// Restores are the points of a restore, in order.
+var Restores = []Point{RestoreBegin, RestoreWrite, RestoreTables, RestoreBind, RestoreSettle, RestoreSync, RestoreFinish, RestoreUnmark}
+
+// Points are those of an index at work, for tests that go through each.
 var Points = append([]Point{
 	Fetch, Decode, Fold, Flush, Watermark, Wide, Count, Floor, Prune, ReclaimMark, ReclaimTurn, ReclaimCompact, Open, OpenUndo,
 }, Undo...)

@@ -189,13 +189,14 @@ func (s *Store) commitConstants(w Watermark, rung []byte, t *tally) error {
 
 // AdvanceFloor gives up the history below seq: reads there are refused from now
 // on, and compaction may drop what they would have seen. A seq at or below the
-// floor does nothing; one above the watermark is an error.
+// floor does nothing; one above the watermark is an error. The floor stops at the
+// lowest sequence that is pinned (Pin).
 func (s *Store) AdvanceFloor(seq uint64) error {
-	if seq <= s.Floor() {
-		return nil
-	}
 	if applied := s.Applied().Seq; seq > applied {
 		return fmt.Errorf("floor %d is above the watermark %d: %w", seq, applied, ErrAhead)
+	}
+	if seq = s.raise(seq); seq <= s.Floor() {
+		return nil
 	}
 	txn := s.db.NewTransactionAt(constant, true)
 	defer txn.Discard()

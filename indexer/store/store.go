@@ -49,12 +49,14 @@ type Store struct {
 	failed     error        // why the counters may not be those of the watermark; guarded by constants
 	reclaiming sync.Mutex   // held by Reclaim, and by Close
 
-	mu      sync.RWMutex  // guards what follows
-	applied Watermark     // the last one that is durable
-	floor   uint64        // reads below are refused
-	epoch   uint64        // grows when applied goes back; what was read in another one is void
-	advance chan struct{} // closed and replaced when applied moves
-	retired bool          // it moves no more; see Retire
+	mu      sync.RWMutex         // guards what follows
+	applied Watermark            // the last one that is durable
+	floor   uint64               // reads below are refused
+	rising  uint64               // what the floor is being moved to, or was; see Pin
+	pins    map[*uint64]struct{} // sequences that the floor does not pass
+	epoch   uint64               // grows when applied goes back; what was read in another one is void
+	advance chan struct{}        // closed and replaced when applied moves
+	retired bool                 // it moves no more; see Retire
 }
 
 // memTableBytes is the size of a memtable, of which Badger keeps two. A
