@@ -17,14 +17,16 @@ type Generation struct {
 	// Stream is what it is kept up with, over a connection that nobody else reads; nil:
 	// it stays as it is.
 	Stream Stream
+	// End is the end of the stream of one that stays as it is; nil: it is never behind.
+	End End
 	// Close releases both. It is called once, when neither is used any more.
 	Close func() error
 }
 
-// end is the end of the generation's stream, nil without one.
+// end is the end of the generation's stream, nil when none is known.
 func (g *Generation) end() End {
 	if g.Stream == nil {
-		return nil
+		return g.End
 	}
 	return g.Stream
 }

@@ -234,7 +234,7 @@ func (x *Index) Lag(now time.Time) Lag {
 	s := x.served.Load()
 	at := s.store.Applied()
 	if s.end == nil {
-		return Lag{Applied: at.Seq, Head: at.Seq, Known: true}
+		return Lag{Applied: at.Seq, Head: at.Seq, Known: at.Stream.Name != ""}
 	}
 	head := s.end.Head()
 	l := Lag{Applied: at.Seq, Head: head.Seq, Known: !head.Seen.IsZero()}

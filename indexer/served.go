@@ -68,6 +68,13 @@ func (x *Index) Hold() (st *store.Store, release func()) {
 	return s.store, func() { once.Do(s.leave) }
 }
 
+// Sizes gives the bytes on disk of the index that is served. See store.Store.Sizes.
+func (x *Index) Sizes() (tree, valueLog int64) {
+	s := x.enter()
+	defer s.leave()
+	return s.store.Sizes()
+}
+
 // replace serves another store from now on. It must say the same at every sequence
 // that readers were given, and have applied what the one before has. drain of what it
 // returns tells when that can be closed.

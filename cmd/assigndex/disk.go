@@ -19,7 +19,7 @@ const (
 
 // newDiskGuard takes a first look at the disks of the data directory.
 func (n *node) newDiskGuard() *diskguard.Guard {
-	places := []diskguard.Place{{Name: placeIndex, Dir: filepath.Join(n.cfg.DataDir, "index")}}
+	places := []diskguard.Place{{Name: placeIndex, Dir: n.cfg.DataDir}}
 	if n.nats != nil {
 		places = append(places, diskguard.Place{Name: placeStream, Dir: filepath.Join(n.cfg.DataDir, "nats")})
 	}
@@ -81,6 +81,7 @@ func (n *node) holdStream(ctx context.Context) error {
 func (n *node) streamConfig() stream.Config {
 	return stream.Config{
 		Name: n.cfg.Stream, MaxAge: n.cfg.StreamMaxAge, MaxBytes: n.cfg.StreamMaxBytes, Replicas: n.replicas(), Own: n.cfg.EmbeddedNATS(),
-		Present: n.store.Applied().Seq > 0,
+		// An index that cannot be read was built from a stream as well.
+		Present: n.applied() > 0 || n.upgrade != nil || n.frozen != nil,
 	}
 }

@@ -64,7 +64,7 @@ func (p *program) run(ctx context.Context) int {
 	_, _ = fmt.Fprintf(p.err, "assigndex: %v\n", err) // nowhere else to report to
 	var usage usageError
 	var setting *config.Error
-	if errors.Is(err, errDifference) {
+	if errors.Is(err, errDifference) || errors.Is(err, errNotEqual) {
 		return exitDifference
 	}
 	if errors.As(err, &usage) || errors.As(err, &setting) {
@@ -90,7 +90,7 @@ func (p *program) root() *cobra.Command {
 		return usageError{config.FlagError(cmd.Flags(), err)}
 	})
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.publishCommand(), p.keyCommand(), p.queryCommand(), p.watchCommand(),
-		p.quarantineCommand(), p.verifyCommand(), p.versionCommand())
+		p.quarantineCommand(), p.verifyCommand(), p.rebuildCommand(), p.versionCommand())
 	return root
 }
 

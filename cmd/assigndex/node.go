@@ -20,8 +20,9 @@ import (
 	"github.com/assigndex/assigndex/events/publisher"
 	"github.com/assigndex/assigndex/indexer"
 	"github.com/assigndex/assigndex/indexer/diskguard"
+	"github.com/assigndex/assigndex/indexer/generation"
+	"github.com/assigndex/assigndex/indexer/rebuild"
 	"github.com/assigndex/assigndex/indexer/rows"
-	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
 	"github.com/assigndex/assigndex/indexer/stream/keybucket"
@@ -39,19 +40,23 @@ type node struct {
 	cfg config.Serve
 	log zerolog.Logger
 
-	nats     *embedded.Server // nil: NATS is elsewhere
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	disk     *diskguard.Guard
-	store    *store.Store
-	indexer  *indexer.Indexer
-	index    *indexer.Index
-	keys     *keybucket.Bucket[apikey.Key]
-	known    *apikey.Set
-	tokens   *bearer.Tokens // nil: bearer tokens are off
-	ingest   *ingestPublisher
-	api      *httpapi.Server
-	listener net.Listener
+	nats    *embedded.Server // nil: NATS is elsewhere
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	disk    *diskguard.Guard
+	host    *indexer.Host // nil: no index was opened
+	index   *indexer.Index
+	metrics *indexer.Metrics
+	frozen  *generation.Frozen // nil: the index is kept up with its stream
+	upgrade *upgrade           // nil: the index is of this version
+	// rebuilder makes the index again; nil for a frozen one.
+	rebuilder *rebuild.Rebuilder
+	keys      *keybucket.Bucket[apikey.Key]
+	known     *apikey.Set
+	tokens    *bearer.Tokens // nil: bearer tokens are off
+	ingest    *ingestPublisher
+	api       *httpapi.Server
+	listener  net.Listener
 	// dial opens another connection to the node's NATS.
 	dial func(name string, more ...nats.Option) (*nats.Conn, error)
 }
@@ -78,8 +83,8 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 		return nil, err
 	}
 	n.js, n.disk = js, n.newDiskGuard()
-	n.store, err = store.Open(store.Options{Dir: filepath.Join(cfg.DataDir, "index"), Thresholds: n.levels(), Logger: log})
-	if err != nil {
+	reader := stream.NewReader(n.nc, js, cfg.Stream, log)
+	if err := n.openIndex(reader); err != nil {
 		return nil, err
 	}
 	err = stream.Ensure(ctx, js, n.streamConfig())
@@ -90,17 +95,11 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 	if err := verify.Sweep(cfg.DataDir); err != nil {
 		return nil, fmt.Errorf("remove what an interrupted verification left: %w", err)
 	}
-	return n, n.assemble(stream.NewReader(n.nc, js, cfg.Stream, log))
+	return n, n.assemble(reader)
 }
 
 // assemble puts together what runs.
 func (n *node) assemble(reader *stream.Reader) (err error) {
-	metrics := indexer.NewMetrics()
-	n.indexer = indexer.New(n.store, reader, indexer.Options{
-		History: n.cfg.HistoryWindow(), HistoryBytes: n.cfg.HistoryMaxBytes, AcceptTrimmed: n.cfg.AcceptTrimmed, Logger: n.log, Metrics: metrics,
-		Disk: n.disk,
-	})
-	n.index = indexer.NewIndex(n.store, reader)
 	lag := func(now time.Time) query.Lag {
 		l := n.index.Lag(now)
 		return query.Lag{Applied: l.Applied, Head: l.Head, Known: l.Known, Sequences: l.Sequences, Age: l.Age}
@@ -108,8 +107,8 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		n.disk,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), metrics,
-		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.store.Sizes, Quarantine: n.index.QuarantineSize},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), n.metrics,
+		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.index.Sizes, Quarantine: n.index.QuarantineSize},
 	)
 	auth := []httpapi.Authenticator{httpapi.Keys{Set: n.known, Lookup: httpapi.NewKeyLookup(n.keys, n.log)}}
 	if t := n.cfg.Token; t.On() {
@@ -123,24 +122,27 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 		registry.MustRegister(n.tokens)
 		auth = append(auth, n.tokens)
 	}
-	n.api, err = httpapi.New(httpapi.Options{
-		Index: n.index, Lag: lag, Auth: auth, Publisher: n.ingest, Presence: n.index, Levels: n.levels(),
-		Quarantine: n.index, Settler: settler{reader: reader, publisher: n.ingest}, Verifier: n.verifier(),
+	o := httpapi.Options{
+		Index: n.index, Lag: lag, Auth: auth, Levels: n.levels(),
+		Verifier:    n.verifier(),
 		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
 		Troubles: n.troubles, Limits: n.limits(), DiskFull: func() bool { return n.disk.Low("") },
-	})
+	}
+	if n.frozen == nil { // a frozen index is only read
+		n.rebuilder = n.newRebuilder()
+		o.Publisher, o.Presence, o.Rebuilder = n.ingest, n.index, n.rebuilder
+		o.Quarantine, o.Settler = n.index, settler{reader: reader, publisher: n.ingest}
+	}
+	n.api, err = httpapi.New(o)
 	return err
 }
 
 // verifier checks the store, and reads the stream over a connection of its own: what
 // is built to compare with must not keep the index waiting.
 func (n *node) verifier() *verify.Verifier {
-	open := func(context.Context) (verify.Stream, error) {
-		nc, err := n.dial("assigndex verify")
-		if err != nil {
-			return nil, err
-		}
-		return newOwnReader(nc, n.cfg.Stream, n.log)
+	var open func(context.Context) (verify.Stream, error)
+	if n.frozen == nil {
+		open = func(context.Context) (verify.Stream, error) { return n.ownReader("assigndex verify") }
 	}
 	return verify.New(n.index.Hold, verify.Options{Stream: open, WorkDir: n.cfg.DataDir, Logger: n.log})
 }
@@ -173,6 +175,9 @@ const maxKeysAge = 30 * time.Second
 func (n *node) troubles() []string {
 	now := time.Now()
 	all := append(n.index.Troubles(now), n.disk.Troubles()...)
+	if n.upgrade != nil {
+		all = append(all, n.upgrade.troubles()...)
+	}
 	if age, known := n.known.Age(now); known && age > maxKeysAge {
 		all = append(all, fmt.Sprintf("the API keys were last confirmed %s ago: a revocation may be missing", age.Round(time.Second)))
 	}
@@ -211,9 +216,12 @@ func (n *node) connect(ctx context.Context) (err error) {
 // run serves until the context ends, which is not an error, or something fails.
 func (n *node) run(ctx context.Context) error {
 	n.log.Info().Str("http", n.url()).Str("nats", n.natsURL()).Str("stream", n.cfg.Stream).Str("data", n.cfg.DataDir).
-		Uint64("seq", n.store.Applied().Seq).Msg("serving")
+		Uint64("seq", n.applied()).Msg("serving")
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return n.indexer.Run(ctx) })
+	g.Go(func() error { return n.host.Run(ctx) })
+	if n.upgrade != nil {
+		g.Go(func() error { return n.upgrade.run(ctx) })
+	}
 	g.Go(func() error { return n.keys.Run(ctx, n.known) })
 	g.Go(func() error {
 		if err := n.guardDisk(ctx); ctx.Err() == nil {
@@ -231,8 +239,8 @@ func (n *node) run(ctx context.Context) error {
 // close releases everything, in the reverse order of opening.
 func (n *node) close() error {
 	var errs []error
-	if n.store != nil {
-		errs = append(errs, n.store.Close())
+	if n.host != nil {
+		errs = append(errs, n.host.Close())
 	}
 	if n.ingest != nil {
 		errs = append(errs, n.ingest.close())

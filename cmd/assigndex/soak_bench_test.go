@@ -70,7 +70,7 @@ func soakOnce(b *testing.B, lasts time.Duration) {
 		b.Error(grown)
 	}
 	// All of it was to some purpose.
-	if _, _, err := n.index.Digest(n.store.Applied().Seq); err != nil {
+	if _, _, err := n.index.Digest(n.applied()); err != nil {
 		b.Error(err)
 	}
 }
@@ -212,7 +212,7 @@ func (s *soak) list(ctx context.Context, c *client.Client) (int, error) {
 
 func (s *soak) changes(ctx context.Context, c *client.Client) (int, error) {
 	from := uint64(0)
-	if at := s.n.store.Applied().Seq; at > 1000 {
+	if at := s.n.applied(); at > 1000 {
 		from = at - 1000
 	}
 	_, err := c.ChangePage(ctx, client.ChangesRequest{Since: strconv.FormatUint(from, 10), Limit: 200})
@@ -224,7 +224,7 @@ func (s *soak) changes(ctx context.Context, c *client.Client) (int, error) {
 
 // watch takes some hundred changes, which must come in order.
 func (s *soak) watch(ctx context.Context, c *client.Client) (int, error) {
-	last := s.n.store.Applied().Seq
+	last := s.n.applied()
 	w := c.Watch(client.WatchRequest{ChangesRequest: client.ChangesRequest{Since: strconv.FormatUint(last, 10)}})
 	taken := 0
 	for change, err := range w.All(ctx) {

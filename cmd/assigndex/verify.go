@@ -138,25 +138,30 @@ func printVerification(out *bufio.Writer, form string, v *client.Verification) e
 	}
 	fmt.Fprintf(out, "sequence     %d\nstream       %s\nassignments  %d\ndigest       %s\n", v.Seq, printable(v.Stream), v.Assignments, digest)
 	for _, c := range v.Checks {
-		switch {
-		case c.Skipped != "":
-			fmt.Fprintf(out, "%-11s  not checked: %s\n", c.Name, c.Skipped)
-		case c.Differences == 0:
-			fmt.Fprintf(out, "%-11s  equal, %d checked\n", c.Name, c.Checked)
-		default:
-			fmt.Fprintf(out, "%-11s  %d differences, %d checked\n", c.Name, c.Differences, c.Checked)
-		}
-		for _, f := range c.Found {
-			fmt.Fprintf(out, "  %s: %s\n", printable(f.Subject), printable(f.Problem))
-		}
-		if more := c.Differences - len(c.Found); more > 0 && c.Skipped == "" {
-			fmt.Fprintf(out, "  and %d more\n", more)
-		}
+		printCheck(out, c)
 		if c.Name == audit.CheckRebuild && v.Erased > 0 {
 			fmt.Fprintf(out, "  %d messages were erased from the stream: what they said is in no index that is built from it now\n", v.Erased)
 		}
 	}
 	return nil
+}
+
+// printCheck writes what one check found.
+func printCheck(out *bufio.Writer, c client.Check) {
+	switch {
+	case c.Skipped != "":
+		fmt.Fprintf(out, "%-11s  not checked: %s\n", c.Name, c.Skipped)
+	case c.Differences == 0:
+		fmt.Fprintf(out, "%-11s  equal, %d checked\n", c.Name, c.Checked)
+	default:
+		fmt.Fprintf(out, "%-11s  %d differences, %d checked\n", c.Name, c.Differences, c.Checked)
+	}
+	for _, f := range c.Found {
+		fmt.Fprintf(out, "  %s: %s\n", printable(f.Subject), printable(f.Problem))
+	}
+	if more := c.Differences - len(c.Found); more > 0 && c.Skipped == "" {
+		fmt.Fprintf(out, "  and %d more\n", more)
+	}
 }
 
 // verifyBar shows how far a verification is, a bar for each check.

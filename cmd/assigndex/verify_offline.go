@@ -14,6 +14,7 @@ import (
 
 	"github.com/assigndex/assigndex/config"
 	"github.com/assigndex/assigndex/indexer/audit"
+	"github.com/assigndex/assigndex/indexer/generation"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
@@ -48,14 +49,7 @@ func (r *ownReader) Close() {
 
 // verifyOffline verifies the data directory of a stopped server.
 func (p *program) verifyOffline(ctx context.Context, c config.Client, flags verifyFlags, r client.VerifyRequest) (_ *client.Verification, err error) {
-	dir := filepath.Join(flags.dataDir, "index")
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s has no index: name the --data-dir of a server", flags.dataDir)
-	}
-	err = store.Idle(dir)
-	if errors.Is(err, store.ErrBusy) {
-		return nil, fmt.Errorf("a server has %s open: stop it, or ask it with --url and --api-key and without --data-dir: %w", flags.dataDir, err)
-	}
+	dir, err := stoppedIndex(flags.dataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +75,7 @@ func (p *program) verifyOffline(ctx context.Context, c config.Client, flags veri
 		}
 	}
 	o.Stream = func(ctx context.Context) (verify.Stream, error) {
-		return offlineStream(ctx, c, flags, st.Applied().Stream.Name, log)
+		return offlineStream(ctx, c, flags.dataDir, flags.natsURL, st.Applied().Stream.Name, log)
 	}
 	report, err := verify.New(verify.Only(st), o).Verify(ctx, r.At, r.Rebuild, func(p audit.Progress) { r.Progress(p.Check, p.Done, p.Of) })
 	if err != nil {
@@ -90,13 +84,29 @@ func (p *program) verifyOffline(ctx context.Context, c config.Client, flags veri
 	return verification(report), nil
 }
 
+// stoppedIndex gives the directory of the index of a stopped server, which must be of
+// this version.
+func stoppedIndex(dataDir string) (dir string, err error) {
+	if dir, err = generation.Current(dataDir); err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s has no index: name the --data-dir of a server", dataDir)
+	}
+	err = store.Idle(dir)
+	if errors.Is(err, store.ErrBusy) {
+		return "", fmt.Errorf("a server has %s open: stop it, or ask it with --url and --api-key and without --data-dir: %w", dataDir, err)
+	}
+	return dir, err
+}
+
 // offlineStream opens the stream of a stopped server: in the NATS server that is
 // named, or in the one that is embedded.
-func offlineStream(ctx context.Context, c config.Client, flags verifyFlags, name string, log zerolog.Logger) (verify.Stream, error) {
-	dir := filepath.Join(flags.dataDir, "nats")
+func offlineStream(ctx context.Context, c config.Client, dataDir string, natsURL bool, name string, log zerolog.Logger) (verify.Stream, error) {
+	dir := filepath.Join(dataDir, "nats")
 	_, err := os.Stat(dir)
-	if flags.natsURL || errors.Is(err, fs.ErrNotExist) {
-		nc, err := stream.Connect(c.NATSURL, c.NATSCreds, "assigndex verify", log)
+	if natsURL || errors.Is(err, fs.ErrNotExist) {
+		nc, err := stream.Connect(c.NATSURL, c.NATSCreds, "assigndex offline", log)
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +124,7 @@ func offlineStream(ctx context.Context, c config.Client, flags verifyFlags, name
 			log.Error().Err(err).Msg("the embedded NATS server did not stop cleanly")
 		}
 	}
-	nc, err := stream.Connect(server.ClientURL(), "", "assigndex verify", log, server.InProcess())
+	nc, err := stream.Connect(server.ClientURL(), "", "assigndex offline", log, server.InProcess())
 	if err != nil {
 		stop()
 		return nil, err
@@ -134,13 +144,19 @@ func damagedFiles(files int, damaged []store.Damage) *client.Verification {
 
 // verification is a report in the form that a server sends it in.
 func verification(r *audit.Report) *client.Verification {
-	v := &client.Verification{Seq: r.Seq, Stream: r.Stream, Assignments: r.Assignments, Digest: r.Digest, Erased: r.Erased, Checks: []client.Check{}}
-	for _, c := range r.Checks {
+	return &client.Verification{
+		Seq: r.Seq, Stream: r.Stream, Assignments: r.Assignments, Digest: r.Digest, Erased: r.Erased, Checks: clientChecks(r.Checks),
+	}
+}
+
+func clientChecks(checks []audit.Check) []client.Check {
+	all := []client.Check{}
+	for _, c := range checks {
 		check := client.Check{Name: c.Name, Skipped: c.Skipped, Checked: c.Checked, Differences: c.Differences, Found: []client.Finding{}}
 		for _, f := range c.Found {
 			check.Found = append(check.Found, client.Finding(f))
 		}
-		v.Checks = append(v.Checks, check)
+		all = append(all, check)
 	}
-	return v
+	return all
 }

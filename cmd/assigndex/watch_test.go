@@ -77,7 +77,9 @@ func TestWatch(t *testing.T) {
 	if code, out, errs := n.command("", "watch", "--api-key", key, "--since", "1000"); code != exitFailed || out != "" || !strings.Contains(errs, "beyond_end") {
 		t.Errorf("code %d, %s%s", code, out, errs)
 	}
-	if err := n.store.AdvanceFloor(3); err != nil {
+	st, release := n.index.Hold()
+	defer release()
+	if err := st.AdvanceFloor(3); err != nil {
 		t.Fatal(err)
 	}
 	code, out, errs := n.command("", "watch", "--api-key", key, "--since", "1")

@@ -4,6 +4,8 @@
 //	index      the first generation, current while there is no pointer
 //	index-2    a later one
 //	CURRENT    the pointer: the name of the current generation and a newline
+//	FROZEN     the index was built up to a sequence and stays there: it is served, and
+//	           reads no stream
 //
 // The pointer is replaced by a rename that is durable before Swap returns, so a crash
 // leaves the one or the other. It refuses to name what is not there, and to follow a

@@ -106,16 +106,17 @@ func Swap(data, dir string, hook fault.Hook) error {
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("swap: %w", err)
 	}
-	return hook.Step(fault.Swap, func() error { return writePointer(data, name) })
+	return hook.Step(fault.Swap, func() error { return write(data, pointerFile, []byte(name+"\n")) })
 }
 
-func writePointer(data, name string) error {
-	path := filepath.Join(data, pointerFile)
+// write replaces a file of a data directory at once, durably.
+func write(data, name string, content []byte) error {
+	path := filepath.Join(data, name)
 	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString(name + "\n")
+	_, err = f.Write(content)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

@@ -36,8 +36,10 @@ type Damage struct {
 //
 // A file of a directory that is no index of this version is an error, ErrFormat.
 func CheckFiles(ctx context.Context, dir string, progress func(done, of int64)) (files int, damaged []Damage, err error) {
-	if err := readMarker(dir); err != nil {
-		return 0, nil, err
+	if age, err := AgeOf(dir); err != nil || age != OldRules {
+		if err := readMarker(dir); err != nil {
+			return 0, nil, err
+		}
 	}
 	tables, problem, err := listed(dir)
 	if err != nil {
@@ -266,7 +268,7 @@ func refuseDamaged(dir string) error {
 	if err != nil || len(damaged) == 0 {
 		return err
 	}
-	return fmt.Errorf("%w: %s in %s: %s; move the directory away and start again, the index is rebuilt from the stream",
+	return fmt.Errorf("%w: %s in %s: %s; have the index made again from the stream with rebuild --data-dir",
 		ErrDamaged, damaged[0].File, dir, damaged[0].Problem)
 }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,16 +74,60 @@ func readMarker(dir string) error {
 }
 
 func checkMarked(dir, path string, content []byte) error {
-	var m marker
-	if err := json.Unmarshal(content, &m); err != nil {
-		return fmt.Errorf("%w: %s cannot be read (%w); move the directory away and start again, the index is rebuilt from the stream", ErrFormat, path, err)
+	m, err := parseMarker(path, content)
+	if err != nil {
+		return err
 	}
 	if m.Format != Format || m.Fold != fold.Version {
 		return fmt.Errorf("%w: %s has format %d and fold %d, this program has format %d and fold %d; "+
-			"use the program that wrote it, or move the directory away and start again, the index is rebuilt from the stream",
+			"use the program that wrote it, or have the index made again from the stream with rebuild --data-dir",
 			ErrFormat, dir, m.Format, m.Fold, Format, fold.Version)
 	}
 	return nil
+}
+
+func parseMarker(path string, content []byte) (m marker, err error) {
+	if err := json.Unmarshal(content, &m); err != nil {
+		return m, fmt.Errorf("%w: %s cannot be read (%w); have the index made again from the stream with rebuild --data-dir", ErrFormat, path, err)
+	}
+	return m, nil
+}
+
+// Age tells how the version of an index compares with this program's.
+type Age int
+
+// The ages of an index.
+const (
+	Current  Age = iota // this program's, or there is none
+	OldRules            // of older rules of the fold in the same format: Options.OldRules opens it
+	Older               // of an older format, which this program cannot read
+	Newer               // of a newer format or newer rules
+)
+
+// AgeOf reads the age of the index in a directory. It returns ErrFormat for a marker
+// that cannot be read.
+func AgeOf(dir string) (Age, error) {
+	path := filepath.Join(dir, markerFile)
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Current, nil // Open says what else there may be
+	}
+	if err != nil {
+		return Current, err
+	}
+	m, err := parseMarker(path, content)
+	switch {
+	case err != nil:
+		return Current, err
+	case m.Format > Format, m.Fold > fold.Version:
+		return Newer, nil
+	case m.Format < Format:
+		return Older, nil
+	case m.Fold < fold.Version:
+		return OldRules, nil
+	default:
+		return Current, nil
+	}
 }
 
 func writeMarker(path string) error {
@@ -118,14 +163,16 @@ func writeSynced(path string, content []byte) error {
 var ErrBusy = errors.New("the index is open in another process")
 
 // Idle makes sure that a directory holds an index of this version that no process
-// has open. It changes nothing.
+// has open. It changes nothing. For an index of another version it is ErrBusy or
+// ErrFormat.
 func Idle(dir string) error {
-	if err := readMarker(dir); err != nil {
-		return err
+	other := readMarker(dir)
+	if other != nil && !errors.Is(other, ErrFormat) {
+		return other
 	}
 	open, err := busy(dir)
 	if err == nil && open {
 		err = fmt.Errorf("%w: %s", ErrBusy, dir)
 	}
-	return err
+	return cmp.Or(err, other)
 }

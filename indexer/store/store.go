@@ -28,6 +28,9 @@ type Options struct {
 	// StoredThresholds keeps the levels that the counters were counted by, whatever
 	// they are: for tools that look at an index and must not count anew.
 	StoredThresholds bool
+	// OldRules opens an index of older rules of the fold as well. Nothing may be applied
+	// to it: it would be of neither.
+	OldRules bool
 	// Temporary is for an index that is thrown away: after a power cut it need not
 	// open again, so that nothing waits for the disk.
 	Temporary bool
@@ -73,7 +76,7 @@ const blockCacheBytes = 64 << 20
 // undoes what a crash left above the watermark. It reads every table file first, and
 // returns ErrDamaged when one does not hold what was written to it.
 func Open(o Options) (*Store, error) {
-	if err := checkMarker(o.Dir); err != nil {
+	if err := o.checkMarker(); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	if err := refuseDamaged(o.Dir); err != nil {
@@ -101,6 +104,15 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("open index in %s: %w", o.Dir, errors.Join(err, db.Close()))
 	}
 	return s, nil
+}
+
+func (o Options) checkMarker() error {
+	if o.OldRules {
+		if age, err := AgeOf(o.Dir); err != nil || age == OldRules {
+			return err
+		}
+	}
+	return checkMarker(o.Dir)
 }
 
 func openBadger(o Options) (*badger.DB, error) {

@@ -21,6 +21,8 @@ import (
 // Stream is where an index is built from.
 type Stream interface {
 	indexer.Stream
+	// Extent asks for the first and the last sequence of the stream.
+	Extent(ctx context.Context) (first, last uint64, err error)
 	Close()
 }
 

@@ -44,6 +44,7 @@ type Client struct {
 	changes string
 	watch   string
 	verify  string
+	rebuild string
 	opts    Options
 
 	// The clock and how to wait for it, which tests replace.
@@ -78,6 +79,7 @@ func New(o Options) (*Client, error) {
 		changes: u.JoinPath("/api/changes").String(),
 		watch:   u.JoinPath("/api/watch").String(),
 		verify:  u.JoinPath("/api/verify").String(),
+		rebuild: u.JoinPath("/api/rebuild").String(),
 		opts:    o, now: time.Now, wait: sleep, silence: watchSilence,
 	}, nil
 }

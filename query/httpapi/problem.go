@@ -68,7 +68,8 @@ var kinds = map[query.Code]kind{
 	BodyTooLarge:        {http.StatusRequestEntityTooLarge, "The body is too large"},
 	UnsupportedMedia:    {http.StatusUnsupportedMediaType, "The body must be JSON"},
 	VerificationRunning: {http.StatusConflict, "A verification is under way"},
-	CannotRebuild:       {http.StatusConflict, "No index can be built to compare with"},
+	CannotRebuild:       {http.StatusConflict, "No index can be built"},
+	RebuildRunning:      {http.StatusConflict, "A rebuild is under way"},
 
 	RateLimited:    {http.StatusTooManyRequests, "Too many requests of one caller"},
 	Overloaded:     {http.StatusServiceUnavailable, "Too many requests at once"},

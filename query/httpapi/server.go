@@ -30,6 +30,8 @@ type Options struct {
 	Settler    Settler
 	// Verifier checks the whole index; nil: there is no such route.
 	Verifier Verifier
+	// Rebuilder makes the index again; nil: there is no such route.
+	Rebuilder Rebuilder
 	// Auth are the kinds of credentials that requests may carry; the first one
 	// that finds its kind decides. Empty: every request is refused.
 	Auth        []Authenticator
@@ -131,6 +133,9 @@ func New(o Options) (*Server, error) {
 	s.feedRoutes()
 	if o.Verifier != nil {
 		s.addVerify()
+	}
+	if o.Rebuilder != nil {
+		s.addRebuild()
 	}
 	if err := s.addDocs(); err != nil {
 		return nil, err

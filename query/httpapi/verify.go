@@ -5,10 +5,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
-	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"github.com/assigndex/assigndex/indexer/audit"
 	"github.com/assigndex/assigndex/indexer/listing"
@@ -31,11 +27,7 @@ const (
 	CannotRebuild       query.Code = "cannot_rebuild"
 )
 
-const (
-	verifyPath = "/api/verify"
-	// verifyTells is how often the progress is told.
-	verifyTells = time.Second
-)
+const verifyPath = "/api/verify"
 
 // addVerify adds the route of verifications. It takes no place among the reads: it
 // lasts for minutes, and there is one at a time.
@@ -84,37 +76,9 @@ func (s *Server) verify(x *exchange) error {
 	}
 	x.place(cmp.Or(when.AtLeast, place.Seq), place.Stream) // the report names what is verified, which may be later by then
 
-	ctx, cancel := context.WithCancel(x.r.Context())
-	defer cancel()
-	stop := context.AfterFunc(s.watches.stop, cancel)
-	defer stop()
-	w := &verifyWriter{x: x, http: http.NewResponseController(x.w), timeout: s.streamWait, cancel: cancel}
-	report, err := s.opts.Verifier.Verify(ctx, req.At, req.Rebuild, w.progress)
-	if w.failed != nil {
-		s.log.Debug().Err(w.failed).Str("caller", x.caller.Name).Msg("a verification was cut off")
-		panic(http.ErrAbortHandler) // nobody reads
-	}
-	if err == nil {
-		w.line(verifyLine{Report: report})
-		return nil
-	}
-	if ctx.Err() != nil && x.r.Context().Err() == nil {
-		err = &query.Error{Code: query.NotReady, Detail: "the server stops; ask again"}
-	}
-	err = verifyError(err)
-	if !w.begun {
-		return err
-	}
-	problem, ok := errors.AsType[*query.Error](err)
-	if !ok {
-		if x.r.Context().Err() != nil {
-			panic(http.ErrAbortHandler)
-		}
-		s.log.Error().Err(err).Msg("a verification failed")
-		problem = internal()
-	}
-	w.problem(problem)
-	return nil
+	return s.long(x, "a verification", func(ctx context.Context, tell func(audit.Progress)) (any, error) {
+		return s.opts.Verifier.Verify(ctx, req.At, req.Rebuild, tell)
+	}, verifyError)
 }
 
 // snapshotInPlace chooses a sequence in a place among the reads, which waiting for one
@@ -141,81 +105,4 @@ func verifyError(err error) error {
 		}
 	}
 	return err
-}
-
-// verifyLine is one line of an answer: progress, or as the last one a report or a
-// problem.
-type verifyLine struct {
-	Progress *audit.Progress `json:"progress,omitzero"`
-	Report   *audit.Report   `json:"report,omitzero"`
-}
-
-// verifyWriter writes the lines of an answer. It belongs to the goroutine that serves
-// the request.
-type verifyWriter struct {
-	x       *exchange
-	http    *http.ResponseController
-	timeout time.Duration // for a client to take a line
-	cancel  context.CancelFunc
-
-	begun  bool
-	told   time.Time // when the last line was written
-	check  string    // that it was about
-	failed error     // of writing
-}
-
-// progress tells how far the verification is, now and then and at every new check.
-func (w *verifyWriter) progress(p audit.Progress) {
-	if w.failed != nil || (p.Check == w.check && time.Since(w.told) < verifyTells) {
-		return
-	}
-	w.check = p.Check
-	w.line(verifyLine{Progress: &p})
-}
-
-func (w *verifyWriter) line(l verifyLine) {
-	text, err := json.Marshal(l)
-	if err != nil {
-		w.fail(err)
-		return
-	}
-	w.write(text)
-}
-
-// problem writes the last line of an answer that failed.
-func (w *verifyWriter) problem(p *query.Error) {
-	line := appendProblem([]byte(`{"error":`), kinds[p.Code], p)
-	w.write(slices.Concat(line, []byte("}}")))
-}
-
-func (w *verifyWriter) write(line []byte) {
-	if !w.begun {
-		w.begun = true
-		h := w.x.w.Header()
-		h["Content-Type"], h["Cache-Control"] = typeLines, noStore
-		w.x.status = http.StatusOK
-		// The request was read, and its answer takes longer than requests may.
-		if err := w.http.SetReadDeadline(time.Time{}); err != nil {
-			w.fail(err)
-			return
-		}
-	}
-	if err := w.http.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
-		w.fail(err)
-		return
-	}
-	_, err := w.x.w.Write(append(line, '\n'))
-	if err == nil {
-		err = w.http.Flush()
-	}
-	if err != nil {
-		w.fail(err)
-	}
-	w.told = time.Now()
-}
-
-// fail ends the verification: nobody would read what it finds.
-func (w *verifyWriter) fail(err error) {
-	w.failed = err
-	w.cancel()
 }

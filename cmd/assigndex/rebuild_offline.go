@@ -1,0 +1,77 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/assigndex/assigndex/config"
+	"github.com/assigndex/assigndex/indexer/audit"
+	"github.com/assigndex/assigndex/indexer/rebuild"
+	"github.com/assigndex/assigndex/indexer/store"
+	"github.com/assigndex/assigndex/indexer/verify"
+	"github.com/assigndex/assigndex/query/client"
+)
+
+// rebuildOffline rebuilds in the data directory of a stopped server. Its index may be
+// damaged, or of another version.
+func (p *program) rebuildOffline(ctx context.Context, c config.Client, flags rebuildFlags, r client.RebuildRequest) (*client.Rebuilt, error) {
+	o, err := p.offlineOptions(c, flags)
+	if err != nil {
+		return nil, err
+	}
+	report, err := rebuild.Offline(ctx, o, rebuild.Request{RequireEqual: r.RequireEqual}, func(p audit.Progress) { r.Progress(p.Check, p.Done, p.Of) })
+	if report == nil {
+		return nil, err
+	}
+	if err != nil {
+		o.Logger.Error().Err(err).Msg("the index was swapped, and something failed after that")
+	}
+	return &client.Rebuilt{
+		Seq: report.Seq, Stream: report.Stream, Assignments: report.Assignments, Digest: report.Digest, Checks: clientChecks(report.Checks),
+		Swapped: report.Swapped, From: report.From, Built: report.Built, Seconds: report.Seconds,
+	}, nil
+}
+
+// buildUntilOffline builds an index as it was in the data directory of a stopped server.
+func (p *program) buildUntilOffline(ctx context.Context, c config.Client, flags rebuildFlags, r client.BuildUntilRequest) (*client.BuiltUntil, error) {
+	o, err := p.offlineOptions(c, flags)
+	if err != nil {
+		return nil, err
+	}
+	var u rebuild.Until
+	if u.Seq, err = strconv.ParseUint(r.Until, 10, 64); err != nil {
+		if u.Time, err = time.Parse(time.RFC3339Nano, r.Until); err != nil {
+			return nil, fmt.Errorf("--until: %w", err)
+		}
+	}
+	report, err := rebuild.BuildUntil(ctx, o, u, filepath.Join(flags.dataDir, u.Name()), func(p audit.Progress) { r.Progress(p.Check, p.Done, p.Of) })
+	if err != nil {
+		return nil, err
+	}
+	result := client.BuiltUntil(*report)
+	return &result, nil
+}
+
+// offlineOptions make sure that no server has the data directory open.
+func (p *program) offlineOptions(c config.Client, flags rebuildFlags) (rebuild.Options, error) {
+	log := config.NewLogger(p.err, p.environ, zerolog.WarnLevel, config.LogConsole)
+	if _, err := stoppedIndex(flags.dataDir); err != nil && !errors.Is(err, store.ErrFormat) { // one of another version is rebuilt as well
+		return rebuild.Options{}, err
+	}
+	return rebuild.Options{
+		DataDir: flags.dataDir, AcceptTrimmed: flags.acceptTrimmed, Logger: log,
+		Store: func(dir string) (*store.Store, error) {
+			return store.Open(store.Options{Dir: dir, StoredThresholds: true, Logger: log})
+		},
+		Stream: func(ctx context.Context, known string) (verify.Stream, error) {
+			return offlineStream(ctx, c, flags.dataDir, flags.natsURL, cmp.Or(known, flags.stream), log)
+		},
+	}, nil
+}

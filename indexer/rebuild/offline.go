@@ -1,0 +1,89 @@
+package rebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/rs/zerolog"
+
+	"github.com/assigndex/assigndex/indexer/audit"
+	"github.com/assigndex/assigndex/indexer/generation"
+	"github.com/assigndex/assigndex/indexer/store"
+)
+
+// Offline rebuilds the index of a data directory that no server has open. An index that
+// cannot be opened, being damaged or of another version, is not compared, which the
+// report says; a data directory that has none gets one. progress and errors are as of
+// Rebuilder.Rebuild.
+func Offline(ctx context.Context, o Options, req Request, progress func(audit.Progress)) (*Report, error) {
+	j := newJob(ctx, o.filled(), req, progress)
+	if err := j.clear(); err != nil {
+		return nil, err
+	}
+	dir, err := generation.Current(j.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	old, err := j.openOld(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = j.offline(old)
+	if old != nil {
+		err = errors.Join(err, old.Close())
+	}
+	err = errors.Join(err, j.clear()) // the fresh one, or the one before
+	if err != nil && !j.report.Swapped {
+		return nil, err
+	}
+	return j.report, err
+}
+
+// openOld opens the index that is there; nil: there is none that can be read.
+func (j *job) openOld(dir string) (*store.Store, error) {
+	st, err := store.Open(store.Options{Dir: dir, StoredThresholds: true, Logger: zerolog.Nop()})
+	switch {
+	case err == nil:
+		return st, nil
+	case errors.Is(err, store.ErrDamaged), errors.Is(err, store.ErrFormat):
+		j.skip(err.Error())
+		return nil, nil //nolint:nilnil // there is none, and the report says why
+	}
+	return nil, err
+}
+
+func (j *job) offline(old *store.Store) error {
+	if err := j.build(old); err != nil {
+		return err
+	}
+	fresh, err := j.Store(j.dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(j.judge(old, fresh), fresh.Close()); err != nil {
+		return err
+	}
+	if j.req.RequireEqual && j.report.Differs() {
+		return nil
+	}
+	j.tell(audit.Progress{Check: StepSwap})
+	j.report.Swapped, err = j.swap()
+	return err
+}
+
+// ErrExists is returned for a directory that is to be made and holds something.
+var ErrExists = errors.New("the directory is not empty")
+
+// empty makes sure that a directory is absent or empty.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && len(entries) > 0 {
+		err = fmt.Errorf("%w: %s; name one that is absent or empty", ErrExists, dir)
+	}
+	return err
+}
