@@ -100,14 +100,14 @@ func (n *node) indexerOptions() indexer.Options {
 	}
 }
 
-// newRebuilder makes what makes the index again. It reads the stream over connections
-// of its own, one for the build and one that the fresh index keeps.
-func (n *node) newRebuilder() *rebuild.Rebuilder {
-	return rebuild.New(n.host, rebuild.Options{
+// rebuildOptions are of what makes the index again. It reads the stream over
+// connections of its own, one for the build and one that the fresh index keeps.
+func (n *node) rebuildOptions() rebuild.Options {
+	return rebuild.Options{
 		DataDir: n.cfg.DataDir, AcceptTrimmed: n.cfg.AcceptTrimmed, Disk: n.disk, Logger: n.log,
 		Stream: func(context.Context, string) (verify.Stream, error) { return n.ownReader("assigndex rebuild") },
 		Store:  func(dir string) (*store.Store, error) { return store.Open(n.storeOptions(dir)) },
-	})
+	}
 }
 
 // ownReader reads the stream over a connection of its own.

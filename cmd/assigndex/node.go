@@ -129,7 +129,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 		Troubles: n.troubles, Limits: n.limits(), DiskFull: func() bool { return n.disk.Low("") },
 	}
 	if n.frozen == nil { // a frozen index is only read
-		n.rebuilder = n.newRebuilder()
+		n.rebuilder = rebuild.New(n.host, n.rebuildOptions())
 		o.Publisher, o.Presence, o.Rebuilder = n.ingest, n.index, n.rebuilder
 		o.Quarantine, o.Settler = n.index, settler{reader: reader, publisher: n.ingest}
 	}

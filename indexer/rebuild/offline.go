@@ -62,7 +62,12 @@ func (j *job) offline(old *store.Store) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(j.judge(old, fresh), fresh.Close()); err != nil {
+	if old != nil && old.Applied().Seq > fresh.Applied().Seq {
+		err = fmt.Errorf("%w: the stream ends at sequence %d, and the index has applied %d", ErrCannotBuild, fresh.Applied().Seq, old.Applied().Seq)
+	} else {
+		err = j.judge(old, fresh)
+	}
+	if err := errors.Join(err, fresh.Close()); err != nil {
 		return err
 	}
 	if j.req.RequireEqual && j.report.Differs() {

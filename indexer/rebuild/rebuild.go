@@ -249,16 +249,13 @@ func (j *job) follow(host *indexer.Host, old *store.Store) (*indexer.Successor, 
 	return next, fresh, nil
 }
 
-// judge compares the fresh index with the old one, if there is one that
-// was ever tied to a stream.
+// judge compares the fresh index with the old one, if there is one that was ever tied
+// to a stream.
 func (j *job) judge(old, fresh *store.Store) error {
 	if old == nil || old.Applied().Stream.Name == "" {
 		at := fresh.Applied()
 		j.report.Seq, j.report.Stream = at.Seq, at.Stream.Incarnation
 		return j.digest(fresh, at.Seq)
-	}
-	if have, need := fresh.Applied().Seq, old.Applied().Seq; have < need {
-		return fmt.Errorf("%w: the stream ends at sequence %d, and the index has applied %d", ErrCannotBuild, have, need)
 	}
 	return j.compare(old, fresh)
 }
