@@ -45,12 +45,21 @@ const (
 	UndoCount    Point = "undo count"    // the counters are counted anew
 	UndoEnd      Point = "undo end"      // the watermark is durable, and the mark is gone
 
+	BuildRun      Point = "build run"      // a part of what a fresh index holds is in a sorted file
+	BuildMerge    Point = "build merge"    // several such files are one
+	BuildTables   Point = "build tables"   // its tables are durable
+	BuildManifest Point = "build manifest" // so is the list of them
+	BuildMark     Point = "build mark"     // and the marker, which makes it an index
+
 	Swap  Point = "swap"  // another generation of the index is the current one
 	Sweep Point = "sweep" // one that is not current is gone
 )
 
 // Undo are the points of an undo to a sequence.
 var Undo = []Point{UndoBegin, UndoVersions, UndoTimeline, UndoCount, UndoEnd}
+
+// Build are the points of the fast way to a fresh index.
+var Build = []Point{BuildRun, BuildMerge, BuildTables, BuildManifest, BuildMark}
 
 // Points are all of them, for tests that go through each.
 var Points = append([]Point{
