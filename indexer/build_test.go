@@ -199,16 +199,16 @@ func TestBuildIsTheSameFold(t *testing.T) {
 	t.Parallel()
 	seed, rng := random(t)
 	s := newSource(t)
-	last := s.publish(randomMessages(seed, 1600)...)
+	last := s.publish(randomMessages(seed, 700)...)
 	erased := map[uint64]bool{last: true, last - 1: true}
-	for range 40 {
+	for range 20 {
 		erased[2+rng.Uint64N(last-2)] = true
 	}
 	for seq := range erased {
 		s.erase(seq)
 	}
 	live := s.node()
-	live.start(indexer.Options{BatchEvents: 200})
+	live.start(indexer.Options{BatchEvents: 90})
 	live.wait(last)
 	live.stop()
 	st, err := s.js.Stream(t.Context(), streamName)
@@ -238,7 +238,7 @@ func TestBuildIsTheSameFold(t *testing.T) {
 		{Memory: 1 << 18, Floor: some(), UpTo: some()},
 		{Memory: 1, Floor: some(), UpTo: some()},
 		{Memory: 1 << 14, UpTo: last - 1},
-		{Memory: 1 << 20, Floor: last - 900},
+		{Memory: 1 << 20, Floor: last - 300},
 	} {
 		t.Run(fmt.Sprintf("memory %d floor %d up to %d", o.Memory, o.Floor, o.UpTo), func(t *testing.T) {
 			want := last

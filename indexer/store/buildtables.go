@@ -26,10 +26,10 @@ import (
 // message, keeps all tables mapped, and syncs the list of tables at each; see BUILD.md.
 
 const (
-	// builtTableBytes is the size of a table. Badger's own are of about that size in the
-	// last level of an index of some gigabytes. Making one takes several times as much
-	// memory.
-	builtTableBytes = 8 << 20
+	// builtTableBytes is the size of a table. Badger's own have up to twice that size in
+	// the last level of an index of some gigabytes. Making one takes about fourteen times
+	// as much memory: what is compressed, and what is not yet, lie side by side.
+	builtTableBytes = 4 << 20
 	// builtLevel is the last level: the tables hold everything, in order.
 	builtLevel = 6
 	// deletedMeta is how Badger marks a deletion.

@@ -199,6 +199,20 @@ func (w *runWriter) cancel() { _ = w.run.remove() }
 
 func (r *run) remove() error { return errors.Join(r.f.Close(), os.Remove(r.f.Name())) }
 
+// finds gives the bytes of what finds keys in the run.
+func (r *run) finds() int { return r.index.bytes() + r.filter.bytes() }
+
+// coarsens reports that coarsen makes that less.
+func (r *run) coarsens() bool { return len(r.index.blocks) > 1 || r.filter.mask > 0 }
+
+func (r *run) coarsen() {
+	if len(r.index.blocks) > 1 && (r.filter.mask == 0 || r.index.bytes() > r.filter.bytes()) {
+		r.index.halve()
+	} else {
+		r.filter.halve()
+	}
+}
+
 // runReader reads the versions of a run from a block on.
 type runReader struct {
 	run    *run

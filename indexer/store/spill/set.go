@@ -282,23 +282,17 @@ func (s *Set) coarsen() {
 	for {
 		sum, largest := 0, (*run)(nil)
 		for _, r := range s.runs {
-			sum += r.index.bytes() + r.filter.bytes()
-			if largest == nil || r.finds() > largest.finds() {
+			sum += r.finds()
+			if r.coarsens() && (largest == nil || r.finds() > largest.finds()) {
 				largest = r
 			}
 		}
-		if sum <= s.findBytes() || largest.finds() < 1024 {
+		if sum <= s.findBytes() || largest == nil {
 			return
 		}
-		if largest.index.bytes() > largest.filter.bytes() {
-			largest.index.halve()
-		} else {
-			largest.filter.halve()
-		}
+		largest.coarsen()
 	}
 }
-
-func (r *run) finds() int { return r.index.bytes() + r.filter.bytes() }
 
 // toMerge gives how many of the newest runs are to be merged: as many as make each
 // merge about double what it merges, once reading them has cost as much as merging
