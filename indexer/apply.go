@@ -3,13 +3,8 @@ package indexer
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/assigndex/assigndex/indexer/fault"
-	"github.com/assigndex/assigndex/indexer/fold"
-	"github.com/assigndex/assigndex/indexer/keys"
-	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/indexer/store"
 )
 
@@ -62,7 +57,7 @@ func (x *Indexer) fill(
 ) (sealed, error) {
 	s := sealed{batch: x.store.NewBatch(before), mark: mark, began: time.Now()}
 	for {
-		if err := x.opts.Fault.Step(fault.Fold, func() error { return x.applyOne(ctx, s.batch, it) }); err != nil {
+		if err := x.applier.one(ctx, s.batch, it); err != nil {
 			return s, fmt.Errorf("apply sequence %d: %w", it.msg.Seq, err)
 		}
 		s.events++
@@ -145,49 +140,6 @@ func (x *Indexer) commit(ctx context.Context, commits <-chan sealed) error {
 	}
 }
 
-func (x *Indexer) applyOne(ctx context.Context, batch *store.Batch, it item) error {
-	batch.At(it.msg.Seq)
-	if it.msg.Erased > 0 {
-		x.opts.Metrics.erased(it.msg.Erased)
-		return nil
-	}
-	batch.Saw(it.msg.Time.UnixNano())
-	if it.err != nil {
-		return x.quarantine(batch, it)
-	}
-	outcome, err := fold.Apply(&it.event, rows.Moment{Seq: it.msg.Seq, Nano: it.msg.Time.UnixNano()}, batch,
-		&paced{Batch: batch, wait: func() error { return x.waitForRoom(ctx) }})
-	if err != nil {
-		return err
-	}
-	x.opts.Metrics.applied(it.event.Type, outcome)
-	if d := it.event.Drop; d != nil && outcome == fold.Changed {
-		x.quarantineLog.Info().Uint64("seq", d.Seq).Uint64("by", it.msg.Seq).Str("tenant", it.event.Tenant).
-			Msg("a message was dropped from the quarantine")
-	}
-	return nil
-}
-
-// quarantine keeps the reason why a message is not an event. The message stays
-// in the stream: it may hold secrets, so no copy of it is made.
-func (x *Indexer) quarantine(batch *store.Batch, it item) error {
-	q := rows.Quarantined{
-		Time: it.msg.Time.UTC(), Subject: clip(it.msg.Subject), Tenant: it.event.Tenant, Type: clip(string(it.event.Type)),
-		Code: it.err.Code, Field: it.err.Field, Reason: it.err.Problem, Remedy: it.err.Remedy, Bytes: len(it.msg.Data),
-	}
-	value, err := q.Encode()
-	if err != nil {
-		return err
-	}
-	if err := batch.Put(keys.Quarantine(it.msg.Seq), value); err != nil {
-		return err
-	}
-	x.opts.Metrics.quarantined(it.err.Code)
-	x.quarantineLog.Warn().Uint64("seq", it.msg.Seq).Str("subject", q.Subject).Str("code", string(it.err.Code)).
-		Str("reason", it.err.Error()).Msg("a message was quarantined")
-	return nil
-}
-
 // advanceFloor gives up the history that is older than the window. Ages are those
 // of the messages; but an index that is behind its stream applies old messages
 // now, so the floor stays below what readers were given in the last minute, or
@@ -215,15 +167,6 @@ func (x *Indexer) advanceFloor(now time.Time) error {
 	default: // tidying looks at the floor itself, when it comes to it
 	}
 	return nil
-}
-
-// clip bounds a text that a sender chose.
-func clip(text string) string {
-	const most = 128
-	if len(text) > most {
-		text = text[:most] + "…"
-	}
-	return strings.ToValidUTF8(text, "\uFFFD")
 }
 
 // cursorLife is how long a cursor works at least, however old the messages are that

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/assigndex/assigndex/indexer/store"
+	"github.com/assigndex/assigndex/indexer/fold"
 )
 
 // Disk tells whether the index may be written to. A full disk would end the
@@ -48,7 +48,7 @@ const askEvery = 2 * time.Second
 // write any number of rows, and Badger takes them to the disk before the batch is
 // committed.
 type paced struct {
-	*store.Batch
+	fold.Writer
 	wait   func() error
 	writes int
 }
@@ -69,7 +69,7 @@ func (p *paced) Put(key, value []byte) error {
 	if err := p.pace(); err != nil {
 		return err
 	}
-	return p.Batch.Put(key, value)
+	return p.Writer.Put(key, value)
 }
 
 // Delete is part of fold.Writer.
@@ -77,5 +77,5 @@ func (p *paced) Delete(key []byte) error {
 	if err := p.pace(); err != nil {
 		return err
 	}
-	return p.Batch.Delete(key)
+	return p.Writer.Delete(key)
 }

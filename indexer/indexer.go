@@ -65,17 +65,15 @@ const (
 
 // Indexer applies a stream to a store.
 type Indexer struct {
-	store  *store.Store
-	stream Stream
-	opts   Options
-	log    zerolog.Logger
-	// quarantineLog drops lines past a hundred a second: a sender may be wrong in
-	// every message. The quarantine and its counter drop nothing.
-	quarantineLog zerolog.Logger
-	given         []given      // what readers were given lately; owned by the goroutine that commits
-	window        atomic.Int64 // how far back reads may go now, a time.Duration
-	floorMoved    chan struct{}
-	floorEvery    time.Duration
+	store      *store.Store
+	stream     Stream
+	opts       Options
+	log        zerolog.Logger
+	applier    applier      // owned by the goroutine that folds
+	given      []given      // what readers were given lately; owned by the goroutine that commits
+	window     atomic.Int64 // how far back reads may go now, a time.Duration
+	floorMoved chan struct{}
+	floorEvery time.Duration
 }
 
 // New makes an indexer. Nothing runs before Run.
@@ -94,10 +92,10 @@ func New(st *store.Store, s Stream, o Options) *Indexer {
 	}
 	x := &Indexer{
 		store: st, stream: s, opts: o, log: o.Logger,
-		quarantineLog: o.Logger.Sample(&zerolog.BurstSampler{Burst: 100, Period: time.Second}),
-		floorMoved:    make(chan struct{}, 1),
-		floorEvery:    floorEvery,
+		floorMoved: make(chan struct{}, 1),
+		floorEvery: floorEvery,
 	}
+	x.applier = newApplier(o.Metrics, o.Logger, o.Fault, x.waitForRoom)
 	x.window.Store(int64(o.History))
 	return x
 }

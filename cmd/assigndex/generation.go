@@ -104,7 +104,7 @@ func (n *node) indexerOptions() indexer.Options {
 // connections of its own, one for the build and one that the fresh index keeps.
 func (n *node) rebuildOptions() rebuild.Options {
 	return rebuild.Options{
-		DataDir: n.cfg.DataDir, AcceptTrimmed: n.cfg.AcceptTrimmed, Disk: n.disk, Logger: n.log,
+		DataDir: n.cfg.DataDir, AcceptTrimmed: n.cfg.AcceptTrimmed, Thresholds: n.levels(), Disk: n.disk, Logger: n.log,
 		Stream: func(context.Context, string) (verify.Stream, error) { return n.ownReader("assigndex rebuild") },
 		Store:  func(dir string) (*store.Store, error) { return store.Open(n.storeOptions(dir)) },
 	}

@@ -55,6 +55,12 @@ const (
 	RestoreFinish Point = "restore finish" // the directory is an index
 	RestoreUnmark Point = "restore unmark" // the mark of its restoring is gone
 
+	BuildRun      Point = "build run"      // a part of what a fresh index holds is in a sorted file
+	BuildMerge    Point = "build merge"    // several such files are one
+	BuildTables   Point = "build tables"   // its tables are durable
+	BuildManifest Point = "build manifest" // so is the list of them
+	BuildMark     Point = "build mark"     // and the marker, which makes it an index
+
 	Swap  Point = "swap"  // another generation of the index is the current one
 	Sweep Point = "sweep" // one that is not current is gone
 )
@@ -67,6 +73,12 @@ var Snapshots = append([]Point{SnapshotWrite}, Restores...)
 
 // Restores are the points of a restore, in order.
 var Restores = []Point{RestoreBegin, RestoreWrite, RestoreTables, RestoreBind, RestoreSettle, RestoreSync, RestoreFinish, RestoreUnmark}
+
+// Build are the points of the fast way to a fresh index.
+var Build = []Point{BuildRun, BuildMerge, BuildTables, BuildManifest, BuildMark}
+
+// Swaps are the points of putting another generation in the place of the current one.
+var Swaps = []Point{Swap, Sweep}
 
 // Points are those of an index at work, for tests that go through each.
 var Points = append([]Point{

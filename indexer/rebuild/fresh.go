@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/assigndex/assigndex/indexer"
 	"github.com/assigndex/assigndex/indexer/audit"
 	"github.com/assigndex/assigndex/indexer/position"
-	"github.com/assigndex/assigndex/indexer/store"
+	"github.com/assigndex/assigndex/indexer/stream"
 )
 
-// INTERIM until the builder lands.
+// fresh builds an index in a directory, which is absent, up to a sequence, 0: the end
+// of the stream, and gives the sequence that it reached. like is of the index that it is
+// to stand in for.
+//
+// A stream that lost its first messages is built on from the newest snapshot that it
+// reaches, when there is one.
 func (j *job) fresh(dir string, like *position.Identity, floor, upTo uint64) (uint64, error) {
 	ctx, cancel := context.WithCancel(j.ctx)
 	defer cancel()
@@ -23,28 +26,35 @@ func (j *job) fresh(dir string, like *position.Identity, floor, upTo uint64) (ui
 		return 0, err
 	}
 	defer source.Close()
-	st, err := store.Open(store.Options{Dir: dir, Logger: zerolog.Nop(), Temporary: true})
+	var told time.Time
+	at, err := indexer.Build(ctx, source, indexer.BuildOptions{
+		Dir: dir, UpTo: upTo, Floor: floor, AcceptTrimmed: j.AcceptTrimmed, Identity: like,
+		Thresholds: j.Thresholds, Memory: j.Memory, Disk: j.Disk, Logger: j.Logger, Fault: j.Fault,
+		Progress: func(p indexer.BuildProgress) {
+			switch {
+			case p.ToMake > 0:
+				j.tell(audit.Progress{Check: StepWrite, Done: p.Written, Of: p.ToMake})
+			case time.Since(told) > buildTells:
+				told = time.Now()
+				j.tell(audit.Progress{Check: StepBuild, Done: int64(p.Applied), Of: int64(p.Of)}) //nolint:gosec // sequences
+			}
+		},
+	})
 	if err != nil {
-		return 0, err
+		return 0, buildError(err)
 	}
-	_, last, err := source.Extent(ctx)
-	if err != nil {
-		return 0, errors.Join(err, st.Close())
+	return at.Seq, nil
+}
+
+// buildTells is how often the progress of a build is told.
+const buildTells = 100 * time.Millisecond
+
+// buildError tells what no repetition will mend.
+func buildError(err error) error {
+	for _, final := range []error{stream.ErrTrimmed, stream.ErrMismatch, indexer.ErrStreamEnds} {
+		if errors.Is(err, final) {
+			return fmt.Errorf("%w: %w", ErrCannotBuild, err)
+		}
 	}
-	if upTo > 0 {
-		last = upTo
-	}
-	x := indexer.New(st, source, indexer.Options{History: time.Hour, Logger: zerolog.Nop()})
-	ended := make(chan error, 1)
-	go func() { ended <- x.Run(ctx) }()
-	err = st.Wait(ctx, last)
-	cancel()
-	err = errors.Join(err, <-ended)
-	j.tell(audit.Progress{Check: StepBuild, Done: int64(last), Of: int64(last)})
-	_ = like
-	_ = floor
-	if err != nil {
-		err = fmt.Errorf("build: %w", err)
-	}
-	return last, errors.Join(err, st.Close())
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/generation"
 	"github.com/assigndex/assigndex/indexer/position"
+	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/verify"
 )
@@ -43,8 +44,10 @@ type Options struct {
 	Restore func(ctx context.Context, dir string) (seq uint64, err error)
 	// AcceptTrimmed builds of a stream that lost its first messages what the rest says.
 	AcceptTrimmed bool
-	Disk          indexer.Disk // nil: nothing is known of the disk
-	Limit         int          // of the differences that are named; 0: verify.DefaultLimit
+	Thresholds    *rows.Thresholds // of the counters; nil: the default
+	Memory        int64            // bytes that a build collects in; 0: store.DefaultBuildMemory
+	Disk          indexer.Disk     // nil: nothing is known of the disk
+	Limit         int              // of the differences that are named; 0: verify.DefaultLimit
 	Logger        zerolog.Logger
 	Fault         fault.Hook // nil in production
 }
@@ -87,6 +90,7 @@ func (r *Report) Differs() bool {
 const (
 	StepFind   = "find" // the sequence of an instant
 	StepBuild  = audit.CheckBuild
+	StepWrite  = "write" // its tables
 	StepFollow = "follow"
 	StepSwap   = "swap"
 	StepRemove = "remove"

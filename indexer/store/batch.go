@@ -41,7 +41,7 @@ type Batch struct {
 	times   steps
 	// entities are kept for reading, as the events so far left them; nil: absent.
 	// Batches hand them on to each other.
-	entities map[string][]byte
+	entities entityCache
 }
 
 type pending struct {
@@ -63,7 +63,7 @@ func (s *Store) NewBatch(before *Batch) *Batch {
 	if before != nil {
 		b.before, b.entities, b.times.peak = before.pending, before.entities, before.times.peak
 	} else {
-		b.entities, b.times.peak = make(map[string][]byte), peakOf(s.Applied())
+		b.entities, b.times.peak = make(entityCache), peakOf(s.Applied())
 	}
 	b.pending = make(map[string]pending, len(b.before)) // batches in a row are of a size
 	return b
@@ -83,40 +83,7 @@ func (b *Batch) Full() bool {
 }
 
 // Get returns the value of key just before the event, nil when absent.
-func (b *Batch) Get(key []byte) ([]byte, error) {
-	if keys.Tag(key[0]) != keys.EntityTag {
-		return b.read(key)
-	}
-	if value, known := b.entities[string(key)]; known {
-		return value, nil
-	}
-	value, err := b.read(key)
-	if err == nil {
-		b.keepEntity(key, value)
-	}
-	return value, err
-}
-
-// maxEntities and maxEntityBytes bound the entities that are kept for reading:
-// every assignment asks for its entitlement, and a few of those are asked for
-// again and again.
-const (
-	maxEntities    = 10_000
-	maxEntityBytes = 4 << 10 // of one; larger ones are rare and are not kept
-)
-
-// keepEntity keeps the value of an entity as the events so far left it, nil when
-// it is absent.
-func (b *Batch) keepEntity(key, value []byte) {
-	if len(value) > maxEntityBytes {
-		delete(b.entities, string(key))
-		return
-	}
-	if len(b.entities) >= maxEntities {
-		clear(b.entities)
-	}
-	b.entities[string(key)] = value
-}
+func (b *Batch) Get(key []byte) ([]byte, error) { return b.entities.through(key, b.read) }
 
 // read is Get without the kept entities.
 func (b *Batch) read(key []byte) ([]byte, error) {
@@ -136,6 +103,7 @@ func (b *Batch) Put(key, value []byte) error {
 	if value == nil {
 		value = []byte{}
 	}
+	b.entities.wrote(key, value)
 	b.remember(key, pending{value: value})
 	write := func(ts uint64) error { return b.wb.SetEntryAt(badger.NewEntry(key, value), ts) }
 	if err := write(b.ts); err != nil {
@@ -146,6 +114,7 @@ func (b *Batch) Put(key, value []byte) error {
 
 // Delete removes a key at the event's sequence. The batch keeps key.
 func (b *Batch) Delete(key []byte) error {
+	b.entities.wrote(key, nil)
 	b.remember(key, pending{deleted: true})
 	write := func(ts uint64) error { return b.wb.DeleteAt(key, ts) }
 	if err := write(b.ts); err != nil {
@@ -192,8 +161,6 @@ func (b *Batch) eachUndone(key []byte, visit func(ts uint64) error) error {
 
 func (b *Batch) remember(key []byte, p pending) {
 	switch keys.Tag(key[0]) {
-	case keys.EntityTag:
-		b.keepEntity(key, p.value)
 	case keys.ByAppAndEnt, keys.ChangeTag:
 		return // no rule reads these families
 	}
