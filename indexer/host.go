@@ -45,7 +45,13 @@ type Host struct {
 
 	mu      sync.Mutex // guards what follows
 	current *run
-	retired []*Generation // replaced, and not closed yet
+	retired []retired // replaced, and not closed yet
+}
+
+// retired is a generation that was replaced, and who reads in it.
+type retired struct {
+	*Generation
+	readers *served
 }
 
 // run is one run of a generation's indexer.
@@ -173,7 +179,7 @@ var ErrOtherStream = errors.New("the two indexes are of different incarnations o
 //
 // With an error that was not done, the one before is served and kept up as ever, and
 // the generation is stopped and closed. After a take-over that failed later, such as in
-// closing the one before, err is not nil and taken is true.
+// closing the one before, err is not nil and taken is true; see Settle.
 func (s *Successor) TakeOver(ctx context.Context, swap func() (done bool, err error)) (taken bool, err error) {
 	h := s.host
 	h.handing.Lock()
@@ -189,14 +195,11 @@ func (s *Successor) TakeOver(ctx context.Context, swap func() (done bool, err er
 		h.mu.Unlock()
 		return false, errors.Join(err, s.Stop())
 	}
+	readers := h.index.replace(s.run.Store, s.run.end())
 	h.mu.Lock()
-	h.current, h.retired = s.run, append(h.retired, before.Generation)
+	h.current, h.retired = s.run, append(h.retired, retired{before.Generation, readers})
 	h.mu.Unlock()
-	old := h.index.replace(s.run.Store, s.run.end())
-	if err := errors.Join(err, old.drain(ctx)); err != nil {
-		return true, err // it is closed with the host
-	}
-	return true, h.release(before.Generation)
+	return true, errors.Join(err, h.Settle(ctx))
 }
 
 // handOver makes sure that the new generation can take the place of the one before,
@@ -221,28 +224,43 @@ func (s *Successor) handOver(ctx context.Context, before *run, swap func() (bool
 	return swap()
 }
 
-// release closes a generation that nobody reads.
-func (h *Host) release(g *Generation) error {
-	h.mu.Lock()
-	for i, r := range h.retired {
-		if r == g {
-			h.retired = append(h.retired[:i], h.retired[i+1:]...)
-			break
+// Settle returns when every generation that was replaced is closed, for which nobody
+// may read in it any more, or with the context's error. Before that its directory must
+// stay.
+func (h *Host) Settle(ctx context.Context) error {
+	for {
+		h.mu.Lock()
+		if len(h.retired) == 0 {
+			h.mu.Unlock()
+			return nil
+		}
+		first := h.retired[0]
+		h.mu.Unlock()
+		if err := first.readers.drain(ctx); err != nil {
+			return fmt.Errorf("wait for who reads in the index before: %w", err)
+		}
+		h.mu.Lock()
+		mine := len(h.retired) > 0 && h.retired[0] == first
+		if mine {
+			h.retired = h.retired[1:]
+		}
+		h.mu.Unlock()
+		if mine {
+			if err := first.Close(); err != nil {
+				return fmt.Errorf("close the index before: %w", err)
+			}
 		}
 	}
-	h.mu.Unlock()
-	return g.Close()
 }
 
 // Close closes every generation. Run must have ended, and no reader may be left.
 func (h *Host) Close() error {
 	h.mu.Lock()
-	all := append([]*Generation{h.current.Generation}, h.retired...)
+	errs := []error{h.current.Close()}
+	for _, r := range h.retired {
+		errs = append(errs, r.Close())
+	}
 	h.retired = nil
 	h.mu.Unlock()
-	var errs []error
-	for _, g := range all {
-		errs = append(errs, g.Close())
-	}
 	return errors.Join(errs...)
 }

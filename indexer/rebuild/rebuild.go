@@ -124,6 +124,11 @@ func (r *Rebuilder) Rebuild(ctx context.Context, req Request, progress func(audi
 	}
 	defer r.busy.Unlock()
 	j := newJob(ctx, r.opts, req, progress)
+	// What is removed must not be open: who read in it may have outlasted a rebuild that
+	// was cut off behind its swap.
+	if err := r.host.Settle(ctx); err != nil {
+		return nil, err
+	}
 	if err := j.clear(); err != nil {
 		return nil, err
 	}
@@ -294,6 +299,7 @@ func (j *job) skip(why string) {
 // files checks the files of the index, and reports whether all are sound.
 func (j *job) files(old *store.Store) (sound bool, err error) {
 	check := audit.NewCheck(audit.CheckFiles)
+	j.tell(audit.Progress{Check: audit.CheckFiles})
 	files, damaged, err := old.CheckFiles(j.ctx, func(done, of int64) {
 		j.tell(audit.Progress{Check: audit.CheckFiles, Done: done, Of: of})
 	})
