@@ -139,7 +139,7 @@ func (im *Import) begin() error {
 	if err := writeSynced(filepath.Join(im.dir, unfinishedFile), nil); err != nil {
 		return err
 	}
-	return syncDir(im.dir)
+	return errors.Join(syncDir(im.dir), syncDir(filepath.Dir(filepath.Clean(im.dir))))
 }
 
 // Add adds a version, in the order in which Export.Each visits them. What no index
