@@ -93,6 +93,12 @@ func startLogging(t *testing.T, dir string, log zerolog.Logger, change func(*nod
 	t.Helper()
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen = dir, "127.0.0.1:0", "127.0.0.1:0"
+	return startWith(t, cfg, log, change)
+}
+
+// startWith is startLogging with all of the configuration.
+func startWith(t *testing.T, cfg config.Serve, log zerolog.Logger, change func(*node)) *running {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	n, err := openNode(ctx, cfg, log)
 	if err != nil {
