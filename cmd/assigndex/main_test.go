@@ -51,6 +51,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(fullDiskDir); dir != "" {
 		os.Exit(beFull(dir))
 	}
+	if as := os.Getenv(killedCommand); as != "" {
+		os.Exit(beKilledAt(as))
+	}
 	code := m.Run()
 	if path, err := binaryOnce(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path)) // a temporary directory
