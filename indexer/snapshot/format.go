@@ -57,8 +57,6 @@ type Key struct {
 const (
 	magic     = "\x89ADXSNAP"
 	maxHeader = 1 << 20
-	// blockBytes is the content of a block: one entry more than it takes to fill it.
-	blockBytes = 1 << 20
 	// maxBlock bounds a block, compressed or not, and with it every entry. Badger takes
 	// no larger transaction than a third of it.
 	maxBlock = 16 << 20
@@ -69,6 +67,10 @@ const (
 
 	flagDeleted = 1
 )
+
+// blockBytes is the content of a block, to which the entry adds that fills it. Tests
+// lower it.
+var blockBytes = 1 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 

@@ -199,9 +199,11 @@ func (im *Import) Tables() error {
 	if err := im.flush(); err != nil {
 		return err
 	}
-	tree := im.tree
-	im.tree = nil
-	return im.fault.Step(fault.RestoreTables, tree.Flush)
+	return im.fault.Step(fault.RestoreTables, func() error {
+		tree := im.tree
+		im.tree = nil // it lets Badger go on, whatever it returns
+		return tree.Flush()
+	})
 }
 
 // Finish makes the index that of a watermark and a floor, durable, and one that opens.
