@@ -385,3 +385,37 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// FuzzContent reads blocks of any content behind checksums that are right: it is refused
+// or restored into what opens.
+func FuzzContent(f *testing.F) {
+	st := filled(f, 1, 20)
+	var file bytes.Buffer
+	s, err := snapshot.Write(context.Background(), &file, st, snapshot.WriteOptions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint8(0), []byte{}, snapshot.Content(file.Bytes()), s.Entries)
+	f.Add(uint8(1), []byte{1, 'k', 1, 'v'}, snapshot.Content(file.Bytes()), s.Entries)
+	f.Add(uint8(0), []byte{}, []byte{0, 0, 2, 'a', 'b', 3, 1, 'v'}, uint64(1))
+	f.Add(uint8(0), []byte{}, []byte{0, 0, 2, 'm', 'b', 1, 1, 'v'}, uint64(1))
+	f.Add(uint8(0), []byte{}, []byte{0, 0, 2, 'k', 'b', 1, 1, 'v'}, uint64(1))
+	f.Fuzz(func(t *testing.T, keys uint8, keyContent, content []byte, entries uint64) {
+		h := s.Header
+		h.Keys = int(keys)
+		if len(keyContent) > snapshot.MaxBlock/2 || len(content) > snapshot.MaxBlock/2 {
+			return
+		}
+		dir := t.TempDir()
+		_, err := snapshot.Restore(t.Context(), bytes.NewReader(snapshot.Seal(h, keyContent, content, entries)), dir, snapshot.RestoreOptions{})
+		if errors.Is(err, snapshot.ErrDamaged) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Idle(dir); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
