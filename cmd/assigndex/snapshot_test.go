@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -141,7 +142,10 @@ func restoredGoesOn(t *testing.T, dir, restored, operator, reader, rows, seq, di
 		t.Errorf("the first sequence after the restore is %s", after)
 	}
 	n.stopNode()
-	n = restart(t, dir, reader)
+	cfg := config.DefaultServe() // other limits, which are set on the stream that is there
+	cfg.DataDir, cfg.Listen, cfg.NATSListen, cfg.StreamMaxAge, cfg.StreamMaxBytes = dir, "127.0.0.1:0", "127.0.0.1:0", 24*time.Hour, 1<<30
+	n = startWith(t, cfg, zerolog.Nop(), func(*node) {})
+	n.must("", "query", "--api-key", reader, "--usr", "u1")
 	if again, got := n.verified(operator); again != after || got != digestAfter {
 		t.Errorf("after a restart: %s %s, want %s %s", again, got, after, digestAfter)
 	}
