@@ -10,6 +10,7 @@
 // The tests that go through the points are indexer's TestFaults (each step fails, not
 // done and done all the same), TestKillAtPoints (each is killed with SIGKILL) and
 // TestKill (at random moments), and the store's TestUndoToFails and TestUndoToKilled.
+// Those of snapshots are in snapshot's TestFaults and the command's TestKillSnapshots.
 // They are short by default. The long lane:
 //
 //	go test ./indexer -run 'TestKillAtPoints|TestKill$' -pointkills 10 -kills 300 -timeout 60m

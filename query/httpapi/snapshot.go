@@ -90,8 +90,8 @@ func refuseParameters(raw string) error {
 	if err != nil {
 		return &query.Error{Code: query.InvalidField, Detail: "the part behind the question mark is not percent-encoded"}
 	}
-	for _, name := range slices.Sorted(maps.Keys(params)) {
-		return &query.Error{Code: query.UnknownField, Field: query.ClipName(name), Detail: "there are no parameters here"}
+	if names := slices.Sorted(maps.Keys(params)); len(names) > 0 {
+		return &query.Error{Code: query.UnknownField, Field: query.ClipName(names[0]), Detail: "there are no parameters here"}
 	}
 	return nil
 }
