@@ -158,7 +158,8 @@ func (r *restoring) checkStream(ctx context.Context, h snapshot.Header) error {
 	case parting.Kind == stream.Missing || parting.Kind == stream.Trimmed:
 		return fmt.Errorf("%w; take a later snapshot, or leave --nats-url out for an embedded NATS with a stream of its own", err)
 	}
-	_, _ = fmt.Fprintf(r.err, "assigndex: warning: %s; the server undoes the index to what both have in common, if that is in the history window\n", parting.What())
+	_, _ = fmt.Fprintf(r.err, "assigndex: warning: %s; the server undoes the index to what both have in common, if that is in the history window\n",
+		parting.What()) // nowhere else to report to
 	return nil
 }
 

@@ -34,7 +34,8 @@ type snapshotter struct {
 func (s snapshotter) Snapshot(ctx context.Context, begin func(seq uint64, stream string) io.Writer) error {
 	keys, err := storedKeys(ctx, s.keys)
 	if err != nil {
-		return errors.Join(&query.Error{Code: query.NotReady, Detail: "the API keys, which belong to a snapshot, cannot be read: NATS does not answer; ask again"}, err)
+		away := &query.Error{Code: query.NotReady, Detail: "the API keys, which belong to a snapshot, cannot be read: NATS does not answer; ask again"}
+		return errors.Join(away, err)
 	}
 	var to later
 	_, err = s.index.Snapshot(ctx, &to, snapshot.WriteOptions{Keys: keys, Begin: func(h snapshot.Header) error {
@@ -232,7 +233,7 @@ type noted struct {
 // Read is part of io.Reader.
 func (r *noted) Read(b []byte) (int, error) {
 	n, err := r.Reader.Read(b)
-	if err != nil && err != io.EOF { //nolint:errorlint // as io wants it compared
+	if err != nil && err != io.EOF {
 		r.err = err
 	}
 	return n, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -153,6 +154,12 @@ func (r *snapshotRun) equal(restored *index, taken snapshot.Summary) {
 		want, wantAssignments := digestAt(r.T, r.x, seq)
 		if digest != want || assignments != wantAssignments {
 			r.Fatalf("sequence %d of %d to %d: digest %s of %d, want %s of %d", seq, taken.Floor, taken.At.Seq, digest, assignments, want, wantAssignments)
+		}
+		rung, ok, err := restored.RungAt(seq)
+		wantRung, wantOK, wantErr := r.x.RungAt(seq)
+		if err != nil || wantErr != nil || ok != wantOK || !reflect.DeepEqual(rung, wantRung) {
+			r.Fatalf("sequence %d of %d to %d: rung %+v, %v, %v; want %+v, %v, %v",
+				seq, taken.Floor, taken.At.Seq, rung, ok, err, wantRung, wantOK, wantErr)
 		}
 		if seq == taken.At.Seq && taken.Assignments != uint64(assignments) {
 			r.Fatalf("the summary tells of %d assignments, there are %d", taken.Assignments, assignments)
