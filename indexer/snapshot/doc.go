@@ -11,7 +11,7 @@
 //	part     bytes  content
 //	magic    8      89 41 44 58 53 4E 41 50 ("\x89ADXSNAP")
 //	length   4      of the header, at most 1 MiB
-//	check    4      CRC-32C of magic, length and header
+//	check    4      CRC-32C of magic, length and header together
 //	header          of type Header, as JSON; its member "format" names the version of what follows
 //	block    1      'k': of API keys; 'e': of entries
 //	         4      length of what follows, at most 16 MiB
