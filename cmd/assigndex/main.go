@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/assigndex/assigndex/config"
+	"github.com/assigndex/assigndex/indexer/fault"
 )
 
 // Exit codes, as the contract has them.
@@ -44,6 +45,8 @@ type program struct {
 	in      io.Reader
 	out     io.Writer // data
 	err     io.Writer // logs, progress, errors
+
+	fault fault.Hook // of snapshot and restore; nil in production
 }
 
 // usageError is wrong use of the command line.
@@ -90,7 +93,8 @@ func (p *program) root() *cobra.Command {
 		return usageError{config.FlagError(cmd.Flags(), err)}
 	})
 	root.AddCommand(p.serveCommand(), p.demoCommand(), p.publishCommand(), p.keyCommand(), p.queryCommand(), p.watchCommand(),
-		p.quarantineCommand(), p.verifyCommand(), p.rebuildCommand(), p.versionCommand())
+		p.quarantineCommand(), p.verifyCommand(), p.rebuildCommand(), p.snapshotCommand(), p.restoreCommand(),
+		p.versionCommand())
 	return root
 }
 

@@ -51,6 +51,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(fullDiskDir); dir != "" {
 		os.Exit(beFull(dir))
 	}
+	if as := os.Getenv(killedCommand); as != "" {
+		os.Exit(beKilledAt(as))
+	}
 	code := m.Run()
 	if path, err := binaryOnce(); err == nil {
 		_ = os.RemoveAll(filepath.Dir(path)) // a temporary directory
@@ -93,6 +96,12 @@ func startLogging(t *testing.T, dir string, log zerolog.Logger, change func(*nod
 	t.Helper()
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen = dir, "127.0.0.1:0", "127.0.0.1:0"
+	return startWith(t, cfg, log, change)
+}
+
+// startWith is startLogging with all of the configuration.
+func startWith(t *testing.T, cfg config.Serve, log zerolog.Logger, change func(*node)) *running {
+	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	n, err := openNode(ctx, cfg, log)
 	if err != nil {

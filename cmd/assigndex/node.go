@@ -71,6 +71,9 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 			err = errors.Join(err, n.close())
 		}
 	}()
+	if err := refuseRestoring(cfg.DataDir); err != nil {
+		return nil, err
+	}
 	// The address first: a second server must fail before it touches the data.
 	if n.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", cfg.Listen); err != nil {
 		return nil, fmt.Errorf("listen for the HTTP API: %w", err)
@@ -125,6 +128,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	o := httpapi.Options{
 		Index: n.index, Lag: lag, Auth: auth, Levels: n.levels(),
 		Verifier:    n.verifier(),
+		Snapshotter: snapshotter{n.index, n.keys},
 		MaxPageSize: n.cfg.MaxPageSize, ReadyMaxLag: n.cfg.ReadyMaxLag, Registry: registry, Logger: n.log,
 		Troubles: n.troubles, Limits: n.limits(), DiskFull: func() bool { return n.disk.Low("") },
 	}

@@ -11,6 +11,8 @@ const (
 	queryPkg   = "./query"
 	httpPkg    = "./query/httpapi"
 	eventsPkg  = "./events"
+	snapPkg    = "./indexer/snapshot"
+	cmdPkg     = "./cmd/assigndex"
 )
 
 // mutants are the breakages, by the rule that they break.
@@ -311,6 +313,74 @@ var mutants = []mutant{
 		"identityOf(info, at.Stream.Partings+1)",
 		"identityOf(info, at.Stream.Partings)",
 		indexerPkg, "^Test(Lost|Reused|Part)",
+	},
+
+	// Snapshots.
+	{
+		"snapshot: the floor passes what is pinned", "indexer/store/pin.go",
+		"seq = min(seq, *pin)",
+		"_ = *pin",
+		storePkg, "^TestPin",
+	},
+	{
+		"snapshot: what is applied meanwhile comes along", "indexer/store/export.go",
+		"if settled || item.Version() > r.At.Seq {",
+		"if settled {",
+		storePkg, "^TestSnapshotModel$",
+	},
+	{
+		"snapshot: what the floor sees is left out", "indexer/store/export.go",
+		"if gone && (settled || item.Version() == constant) {",
+		"if settled {",
+		storePkg, "^TestSnapshotModel$",
+	},
+	{
+		"snapshot: the rung of the floor is left out", "indexer/store/export.go",
+		"return ok && seq >= r.base && seq <= r.At.Seq, nil",
+		"return ok && seq > r.base && seq <= r.At.Seq, nil",
+		storePkg, "^TestSnapshotModel$",
+	},
+	{
+		"snapshot: later rungs come along", "indexer/store/export.go",
+		"return ok && seq >= r.base && seq <= r.At.Seq, nil",
+		"return ok && seq >= r.base, nil",
+		storePkg, "^TestSnapshotModel$",
+	},
+	{
+		"snapshot: an undo meanwhile is not seen", "indexer/store/export.go",
+		"view = &View{store: s, seq: e.At.Seq, epoch: s.epoch,",
+		"view = &View{store: s, seq: e.At.Seq, epoch: s.epoch * 0,",
+		storePkg, "^TestSnapshotOf",
+	},
+	{
+		"snapshot: the checksum of the whole is not looked at", "indexer/snapshot/read.go",
+		"if string(sum) != string(want) {",
+		"if false && string(sum) != string(want) {",
+		snapPkg, "^TestDamage$",
+	},
+	{
+		"snapshot: bytes behind the end are passed over", "indexer/snapshot/read.go",
+		"if n > 0 {",
+		"if false && n > 0 {",
+		snapPkg, "^TestDamage$",
+	},
+	{
+		"restore: the marker comes before the files are durable", "indexer/store/import.go",
+		"{fault.RestoreSync, func() error { return syncAll(im.dir) }},",
+		"{fault.RestoreSync, func() error { return writeMarker(filepath.Join(im.dir, markerFile)) }},",
+		cmdPkg, "^TestKillSnapshots$",
+	},
+	{
+		"restore: a server opens what is unfinished", "cmd/assigndex/node.go",
+		"if err := refuseRestoring(cfg.DataDir); err != nil {",
+		"if err := refuseRestoring(cfg.DataDir); false {",
+		cmdPkg, "^TestKillSnapshots$",
+	},
+	{
+		"restore: the new stream begins at 1", "cmd/assigndex/restore.go",
+		"FirstSeq: at.Seq + 1}",
+		"FirstSeq: 1}",
+		cmdPkg, "^TestSnapshotAndRestore$",
 	},
 
 	// Tenants and keys.

@@ -10,6 +10,7 @@
 // The tests that go through the points are indexer's TestFaults (each step fails, not
 // done and done all the same), TestKillAtPoints (each is killed with SIGKILL) and
 // TestKill (at random moments), and the store's TestUndoToFails and TestUndoToKilled.
+// Those of snapshots are in snapshot's TestFaults and the command's TestKillSnapshots.
 // They are short by default. The long lane:
 //
 //	go test ./indexer -run 'TestKillAtPoints|TestKill$' -pointkills 10 -kills 300 -timeout 60m
@@ -45,15 +46,17 @@ const (
 	UndoCount    Point = "undo count"    // the counters are counted anew
 	UndoEnd      Point = "undo end"      // the watermark is durable, and the mark is gone
 
-	SnapshotWrite Point = "snapshot write" // a block of a snapshot is written
-	RestoreBegin  Point = "restore begin"  // the directory is marked as one that is being restored
-	RestoreWrite  Point = "restore write"  // a part of the entries is in tables
-	RestoreTables Point = "restore tables" // so are all, and the snapshot was found whole
-	RestoreBind   Point = "restore bind"   // the stream that the index goes on with is there
-	RestoreSettle Point = "restore settle" // watermark and floor are in the index
-	RestoreSync   Point = "restore sync"   // all files are durable
-	RestoreFinish Point = "restore finish" // the directory is an index
-	RestoreUnmark Point = "restore unmark" // the mark of its restoring is gone
+	SnapshotWrite  Point = "snapshot write"  // a block of a snapshot is written
+	RestoreBegin   Point = "restore begin"   // the directory is marked as one that is being restored
+	RestoreWrite   Point = "restore write"   // a part of the entries is in tables
+	RestoreTables  Point = "restore tables"  // so are all, and the snapshot was found whole
+	RestoreBind    Point = "restore bind"    // the stream that the index goes on with is there
+	RestoreSettle  Point = "restore settle"  // watermark and floor are in the index
+	RestoreSync    Point = "restore sync"    // all files are durable
+	RestoreFinish  Point = "restore finish"  // the directory is an index
+	RestoreUnmark  Point = "restore unmark"  // the mark of its restoring is gone
+	RestoreClaim   Point = "restore claim"   // the data directory is marked as one that is being restored
+	RestoreRelease Point = "restore release" // the mark of that is gone
 
 	BuildRun      Point = "build run"      // a part of what a fresh index holds is in a sorted file
 	BuildMerge    Point = "build merge"    // several such files are one
@@ -69,9 +72,10 @@ const (
 var Undo = []Point{UndoBegin, UndoVersions, UndoTimeline, UndoCount, UndoEnd}
 
 // Snapshots are the points of writing a snapshot and of restoring from one.
-var Snapshots = append([]Point{SnapshotWrite}, Restores...)
+// The second and the third are the command's, which restores a whole data directory.
+var Snapshots = append([]Point{SnapshotWrite, RestoreClaim, RestoreRelease}, Restores...)
 
-// Restores are the points of a restore, in order.
+// Restores are the points of the restore of an index, in order.
 var Restores = []Point{RestoreBegin, RestoreWrite, RestoreTables, RestoreBind, RestoreSettle, RestoreSync, RestoreFinish, RestoreUnmark}
 
 // Build are the points of the fast way to a fresh index.

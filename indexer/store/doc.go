@@ -7,13 +7,18 @@
 // above the watermark. Nothing else imports Badger.
 //
 // It refuses a directory of another format or another fold (ErrFormat), one with a
-// damaged file (ErrDamaged), reads
+// damaged file (ErrDamaged), one that an import did not finish (ErrUnfinished), reads
 // above the watermark (ErrAhead) and reads below the floor (ErrPruned), which
 // Badger would answer with missing rows and no error.
 //
 // When the stream turns out to have lost what was applied, UndoTo makes the index
 // what it was at an earlier sequence. Its beginning is marked durably, so that Open
 // completes what a crash cut short, and from it on views of before fail their Check.
+//
+// Pin keeps the floor from passing a sequence. Export visits all versions that a reader
+// can see from the floor to the watermark, under such a pin, and Import makes an index
+// of them in another directory. Until that is durable the directory holds a file
+// RESTORING and no marker, and Open refuses it (ErrUnfinished).
 //
 // What the store writes for itself lies at one constant timestamp, where a
 // rewrite replaces: such rows have no snapshots and are read together with the

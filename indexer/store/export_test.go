@@ -23,3 +23,10 @@ func LowerMaxRungsDeleted(rungs int) (restore func()) {
 
 // ManyVersions is how many versions of one key a walk steps over.
 const ManyVersions = manyVersions
+
+// LowerExportKeys lowers how many versions an export reads in one turn.
+func LowerExportKeys(n int) (restore func()) {
+	was := exportKeys
+	exportKeys = n
+	return func() { exportKeys = was }
+}

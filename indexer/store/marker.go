@@ -43,6 +43,9 @@ func checkMarker(dir string) error {
 	path := filepath.Join(dir, markerFile)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := refuseUnfinished(dir); err != nil {
+			return err
+		}
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return err
@@ -57,7 +60,14 @@ func checkMarker(dir string) error {
 	if err != nil {
 		return err
 	}
-	return checkMarked(dir, path, content)
+	if err := checkMarked(dir, path, content); err != nil {
+		return err
+	}
+	// Of an import that came to its end but for this.
+	if err := os.Remove(filepath.Join(dir, unfinishedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // readMarker makes sure that dir is an index of this version, and changes nothing.
@@ -65,6 +75,9 @@ func readMarker(dir string) error {
 	path := filepath.Join(dir, markerFile)
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := refuseUnfinished(dir); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w: %s has no file %s", ErrFormat, dir, markerFile)
 	}
 	if err != nil {
@@ -143,16 +156,6 @@ func writeMarker(path string) error {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }() // only synced
-	return dir.Sync()
 }
 
 func writeSynced(path string, content []byte) error {

@@ -21,6 +21,7 @@ type Config struct {
 	Replicas int           // 0: 1
 	Own      bool          // the embedded server's: its limits follow this configuration
 	Present  bool          // the index has applied some of it: it is not made when it is absent
+	FirstSeq uint64        // the first sequence of a stream that is made; 0: 1
 }
 
 // duplicateWindow is how long the server remembers message ids.
@@ -49,6 +50,7 @@ func (c Config) jetstream() jetstream.StreamConfig {
 		Replicas:           max(c.Replicas, 1),
 		Duplicates:         c.window(),
 		AllowAtomicPublish: true,
+		FirstSeq:           c.FirstSeq,
 	}
 }
 

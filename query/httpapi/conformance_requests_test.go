@@ -43,6 +43,7 @@ func TestConformance(t *testing.T) {
 		{"Semaphor", examineSemaphor}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
 		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"limits", examineLimits}, {"verification", examineVerify},
+		{"snapshot", examineSnapshot},
 		{"other paths and methods", examineOthers},
 	}
 	examined := 0
@@ -91,7 +92,7 @@ func newContractFixture(t *testing.T, change func(*Options)) *contractFixture {
 		o.Auth[0].(Keys).Set.Replace(keys, time.Now())
 		o.Publisher, o.Presence, o.MaxPageSize, o.MaxWait = cf.publisher, o.Index.(*testIndex), 50, time.Millisecond
 		o.Quarantine, o.Settler = o.Index.(*testIndex), cf.stub
-		o.Verifier = verifierOf(o.Index.(*testIndex))
+		o.Verifier, o.Snapshotter = verifierOf(o.Index.(*testIndex)), snapshotterOf(o.Index.(*testIndex))
 		if change != nil {
 			change(o)
 		}

@@ -59,6 +59,7 @@ var (
 	typeProblem = []string{"application/problem+json"}
 	typeEvents  = []string{"text/event-stream"}
 	typeLines   = []string{"application/x-ndjson"}
+	typeBytes   = []string{"application/octet-stream"}
 	typeText    = []string{"text/plain; charset=utf-8"}
 	noStore     = []string{"no-store"} // who holds what is nothing for shared caches
 )

@@ -70,6 +70,7 @@ var kinds = map[query.Code]kind{
 	VerificationRunning: {http.StatusConflict, "A verification is under way"},
 	CannotRebuild:       {http.StatusConflict, "No index can be built"},
 	RebuildRunning:      {http.StatusConflict, "A rebuild is under way"},
+	SnapshotRunning:     {http.StatusConflict, "A snapshot is being written"},
 
 	RateLimited:    {http.StatusTooManyRequests, "Too many requests of one caller"},
 	Overloaded:     {http.StatusServiceUnavailable, "Too many requests at once"},

@@ -32,6 +32,8 @@ type Options struct {
 	Verifier Verifier
 	// Rebuilder makes the index again; nil: there is no such route.
 	Rebuilder Rebuilder
+	// Snapshotter writes snapshots of the whole index; nil: there is no such route.
+	Snapshotter Snapshotter
 	// Auth are the kinds of credentials that requests may carry; the first one
 	// that finds its kind decides. Empty: every request is refused.
 	Auth        []Authenticator
@@ -58,6 +60,7 @@ const DefaultMaxWait = 5 * time.Second
 type Server struct {
 	handlers    sync.WaitGroup // requests that are being answered
 	limits      limits
+	snapshots   sync.Mutex // held while one is written
 	watches     *watches
 	opts        Options
 	publisher   Publisher
@@ -136,6 +139,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Rebuilder != nil {
 		s.addRebuild()
+	}
+	if o.Snapshotter != nil {
+		s.addSnapshot()
 	}
 	if err := s.addDocs(); err != nil {
 		return nil, err

@@ -34,7 +34,7 @@ func TestTenants(t *testing.T) {
 	messages := &stub{stored: map[uint64]events.Message{}, ids: map[string]uint64{}}
 	f := newIngesting(t, func(o *Options) {
 		messages.index = o.Index.(*testIndex) //nolint:forcetypeassert // as newIngesting makes it
-		o.Quarantine, o.Settler, o.Verifier = messages.index, messages, verifierOf(nil)
+		o.Quarantine, o.Settler, o.Verifier, o.Snapshotter = messages.index, messages, verifierOf(nil), snapshotterOf(nil)
 	})
 	for _, tenant := range []string{"acme", "other"} {
 		id := func(s string) string { return s + "-of-" + tenant }
@@ -195,6 +195,11 @@ func tenantProbes(t *testing.T, acme *ingesting, bad uint64) map[string][]intrus
 		{"all tenants with a rebuild", post, verifyPath, `{"rebuild":true}`, nil, 403},
 		{"a header", post, verifyPath, `{}`, named, 403},
 		{"its own", post, verifyPath, `{}`, []string{"Assigndex-Tenant", "other"}, 403},
+	}
+	probes[snapshotPath] = []intrusion{
+		{"all tenants", get, snapshotPath, "", nil, 403},
+		{"a header", get, snapshotPath, "", named, 403},
+		{"its own", get, snapshotPath, "", []string{"Assigndex-Tenant", "other"}, 403},
 	}
 	for resource, item := range map[string]string{
 		"applications": `"apps":[{"app_id":"app-of-acme"}]`, "entitlements": `"entitlements":[{"ent_id":"ent-of-acme"}]`,
