@@ -170,11 +170,18 @@ func (k *Keeper) tend(ctx context.Context) {
 // look notes what is in the bucket and where the stream begins, and tells whether a
 // snapshot is due and whether others are to be removed.
 func (k *Keeper) look(ctx context.Context) (due, old bool, err error) {
-	list, err := k.bucket.List(ctx)
+	bounds, err := k.opts.Stream(ctx)
 	if err != nil {
 		return false, false, err
 	}
-	bounds, err := k.opts.Stream(ctx)
+	if k.opts.Every <= 0 && bounds.First <= 1 {
+		// Who takes none need not be allowed to look, as long as the stream is whole.
+		k.mu.Lock()
+		k.looked, k.bounds, k.why = true, bounds, nil
+		k.mu.Unlock()
+		return false, false, nil
+	}
+	list, err := k.bucket.List(ctx)
 	if err != nil {
 		return false, false, err
 	}
@@ -204,7 +211,7 @@ func (k *Keeper) opens(m Meta) bool { return m.Format == k.opts.Format && m.Fold
 // when all was last well.
 func (k *Keeper) due(list []Stored, now time.Time) (due bool, good time.Time) {
 	at := k.opts.Source.Applied()
-	if at.Seq == 0 {
+	if k.opts.Every <= 0 || at.Seq == 0 {
 		return false, now
 	}
 	due = true
@@ -263,16 +270,21 @@ func (k *Keeper) Take(ctx context.Context, progress func(bytes int64)) (Stored, 
 // List gives the snapshots in the bucket, newest first.
 func (k *Keeper) List(ctx context.Context) ([]Stored, error) { return k.bucket.List(ctx) }
 
-// failed notes a failure, unless it is that the context has ended.
+// failed notes a failure, unless it is that the context has ended. What fails in the
+// same way again and again is logged once.
 func (k *Keeper) failed(ctx context.Context, err error, what string) {
 	if ctx.Err() != nil {
 		return
 	}
 	k.failures.Inc()
 	k.mu.Lock()
+	level := zerolog.ErrorLevel
+	if k.why != nil && k.why.Error() == err.Error() {
+		level = zerolog.DebugLevel
+	}
 	k.why = err
 	k.mu.Unlock()
-	k.opts.Logger.Error().Err(err).Msg(what)
+	k.opts.Logger.WithLevel(level).Err(err).Msg(what)
 }
 
 // counted tells how much was written, and fails when the disk has no room any longer.
