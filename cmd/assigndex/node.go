@@ -143,6 +143,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	}
 	if n.frozen == nil { // a frozen index is only read
 		n.rebuilder = rebuild.New(n.host, n.rebuildOptions())
+		o.SnapshotStore = snapshotStore{n.snapshots, n.log}
 		o.Publisher, o.Presence, o.Rebuilder = n.ingest, n.index, n.rebuilder
 		o.Quarantine, o.Settler = n.index, settler{reader: reader, publisher: n.ingest}
 	}
