@@ -61,8 +61,8 @@ func (s Snapshots) warnings(streamMaxAge time.Duration, from map[string]string) 
 	switch {
 	case streamMaxAge > 0 && s.Every == 0:
 		all = append(all, Warning{Name: settingSnapshotEvery, Text: fmt.Sprintf(
-			"stream-max-age is %s and snapshot-every is 0: when the stream has dropped its first events, a new replica or a rebuild has nothing to begin with; "+
-				"set snapshot-every to less than stream-max-age", streamMaxAge)})
+			"stream-max-age is %s and snapshot-every is 0: when the stream has dropped its first events, a new replica or a rebuild has nothing to "+
+				"begin with; set snapshot-every to less than stream-max-age", streamMaxAge)})
 	case streamMaxAge > 0 && s.Every >= streamMaxAge:
 		all = append(all, Warning{Name: settingSnapshotEvery, Text: fmt.Sprintf(
 			"snapshot-every is %s and stream-max-age is %s: the stream drops events before the next snapshot holds them, so that a new replica or a rebuild "+

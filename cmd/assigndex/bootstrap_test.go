@@ -62,22 +62,7 @@ func replicaConfig(dir string, s *embedded.Server, change func(*config.Serve)) c
 func startReplica(t *testing.T, dir string, s *embedded.Server, change func(*config.Serve)) (*running, *logged) {
 	t.Helper()
 	log := &logged{}
-	return startWith(t, replicaConfig(dir, s, change), zerolog.New(log)), log
-}
-
-// startWith starts a node with settings of the caller's.
-func startWith(t *testing.T, cfg config.Serve, log zerolog.Logger) *running {
-	t.Helper()
-	ctx, stop := context.WithCancel(context.Background())
-	n, err := openNode(ctx, cfg, log)
-	if err != nil {
-		stop()
-		t.Fatal(err)
-	}
-	r := &running{node: n, t: t, stop: stop, done: make(chan error, 1)}
-	go func() { r.done <- n.run(ctx) }()
-	t.Cleanup(r.stopNode)
-	return r
+	return startWith(t, replicaConfig(dir, s, change), zerolog.New(log), func(*node) {}), log
 }
 
 func bootstrapping(c *config.Serve) { c.Snapshots.Bootstrap = true }
@@ -453,7 +438,9 @@ func TestBootstrapKilled(t *testing.T) {
 			t.Fatalf("it ended by itself: %v\n%s", err, out.String())
 		case <-time.After(time.Duration(rng.IntN(200)) * time.Millisecond):
 			_ = child.Process.Kill() // it may have ended
-			<-ended
+			if err := <-ended; err == nil {
+				t.Fatalf("it ended by itself\n%s", out.String())
+			}
 		}
 	}
 	b, log := startReplica(t, dir, s, bootstrapping)
@@ -481,7 +468,7 @@ func TestBootstrapEmbedded(t *testing.T) {
 	}
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen, cfg.Snapshots.Bootstrap = dir, "127.0.0.1:0", "127.0.0.1:0", true
-	n = startWith(t, cfg, zerolog.Nop())
+	n = startWith(t, cfg, zerolog.Nop(), func(*node) {})
 	n.waitFor(55)
 	if got := n.digest(55); got != want {
 		t.Errorf("digest %s, want %s", got, want)

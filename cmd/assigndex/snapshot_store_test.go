@@ -120,7 +120,7 @@ func TestReadyTellsOfAStreamOutOfReach(t *testing.T) {
 func TestNoSnapshotOnAFullDisk(t *testing.T) {
 	cfg := config.DefaultServe()
 	cfg.DataDir, cfg.Listen, cfg.NATSListen, cfg.MinFreeBytes = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0", 1<<62
-	n := startWith(t, cfg, zerolog.Nop())
+	n := startWith(t, cfg, zerolog.Nop(), func(*node) {})
 	if _, err := n.snapshots.Take(t.Context(), nil); fmt.Sprint(err) != fmt.Sprint(snapshotbucket.ErrFull) {
 		t.Errorf("got %v", err)
 	}

@@ -244,7 +244,7 @@ func TestReadOverAnOutage(t *testing.T) {
 	}
 	streamtest.Restart(t, s)
 	rest, err := io.ReadAll(r)
-	if err != nil || !bytes.Equal(append(got, rest...), content(1, 1000)) {
+	if err != nil || !bytes.Equal(slices.Concat(got, rest), content(1, 1000)) {
 		t.Errorf("%d bytes more, %v", len(rest), err)
 	}
 	b.options.Patience = time.Nanosecond
@@ -368,8 +368,8 @@ func TestNewest(t *testing.T) {
 		got, err = io.ReadAll(io.LimitReader(r, 900)) // not to the end
 		return err
 	}
-	any := func(Stored) error { return nil }
-	if _, err := b.Newest(t.Context(), any, restore); !errors.Is(err, ErrNone) {
+	whichever := func(Stored) error { return nil }
+	if _, err := b.Newest(t.Context(), whichever, restore); !errors.Is(err, ErrNone) {
 		t.Errorf("no bucket: %v", err)
 	}
 	for _, seq := range []uint64{1, 2, 3, 4} {
@@ -395,7 +395,7 @@ func TestNewest(t *testing.T) {
 	}
 	// A failure that is not the snapshot's ends it.
 	broken := errors.New("the disk is broken")
-	if _, err := b.Newest(t.Context(), any, func(Stored, io.Reader) error { return broken }); !errors.Is(err, broken) {
+	if _, err := b.Newest(t.Context(), whichever, func(Stored, io.Reader) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 	// What was put meanwhile is seen, and what was removed meanwhile is passed over.
