@@ -24,6 +24,7 @@ import (
 	"github.com/assigndex/assigndex/events"
 	"github.com/assigndex/assigndex/indexer/audit"
 	"github.com/assigndex/assigndex/indexer/position"
+	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
 	"github.com/assigndex/assigndex/indexer/stream/snapshotbucket"
@@ -78,12 +79,19 @@ func (r *running) publishGrants(from, n int) {
 	r.waitFor(uint64(from + n - 1))
 }
 
+// stored gives the store, which stays open for as long as nothing takes its place.
+func (r *running) stored() *store.Store {
+	st, release := r.index.Hold()
+	release()
+	return st
+}
+
 func (r *running) waitFor(seq uint64) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
 	if err := r.index.Wait(ctx, seq); err != nil {
-		r.t.Fatalf("waiting for %d, applied %d: %v", seq, r.store.Applied().Seq, err)
+		r.t.Fatalf("waiting for %d, applied %d: %v", seq, r.stored().Applied().Seq, err)
 	}
 }
 
@@ -127,7 +135,7 @@ func wantEqual(t *testing.T, at uint64, a, b *running) {
 	if x, y := a.digest(at), b.digest(at); x != y || x == "" {
 		t.Errorf("at %d the digests are %s and %s", at, x, y)
 	}
-	if x, y := a.store.Applied().Stream, b.store.Applied().Stream; !sameIdentity(x, y) {
+	if x, y := a.stored().Applied().Stream, b.stored().Applied().Stream; !sameIdentity(x, y) {
 		t.Errorf("the streams are %+v and %+v", x, y)
 	}
 }
@@ -170,8 +178,8 @@ func TestBootstrapUnderLoad(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, `"message":"the index begins with a snapshot"`) || !strings.Contains(text, "MiB/s") {
 		t.Errorf("the log: %s", text)
 	}
-	if floor := b.store.Floor(); floor > 500 || b.store.Applied().Seq < 500 {
-		t.Errorf("floor %d, applied %d", floor, b.store.Applied().Seq)
+	if floor := b.stored().Floor(); floor > 500 || b.stored().Applied().Seq < 500 {
+		t.Errorf("floor %d, applied %d", floor, b.stored().Applied().Seq)
 	}
 	for at := uint64(800); at <= 1200; at += 200 {
 		a.waitFor(at)

@@ -43,7 +43,7 @@ func TestSnapshotStoreCommands(t *testing.T) {
 	var list []client.StoredSnapshot
 	if err := json.Unmarshal([]byte(n.must("", "snapshot", "list", "--api-key", operator, "--output", "json")), &list); err != nil ||
 		len(list) != 2 || list[0].Seq != 33 || list[1].Seq != 30 || list[0].Bytes == 0 || list[0].Format == 0 ||
-		list[0].Stream != n.store.Applied().Stream.Incarnation || time.Since(list[0].Taken) > time.Hour {
+		list[0].Stream != n.stored().Applied().Stream.Incarnation || time.Since(list[0].Taken) > time.Hour {
 		t.Errorf("%+v, %v", list, err)
 	}
 	table := n.must("", "snapshot", "list", "--api-key", operator)

@@ -53,8 +53,15 @@ func (n *node) newKeeper(reader *stream.Reader) *snapshotbucket.Keeper {
 // snapshotSource takes snapshots of a node's index.
 type snapshotSource struct{ *node }
 
-// Applied is part of snapshotbucket.Source.
-func (s snapshotSource) Applied() position.Position { return s.store.Applied() }
+// Applied is part of snapshotbucket.Source. An index of older rules, which is served while
+// it is made again, is nothing to take a snapshot of.
+func (s snapshotSource) Applied() position.Position {
+	if s.upgrade != nil && len(s.upgrade.troubles()) > 0 {
+		return position.Position{}
+	}
+	seq, incarnation := s.index.Applied()
+	return position.Position{Seq: seq, Stream: position.Identity{Incarnation: incarnation}}
+}
 
 // Snapshot is part of snapshotbucket.Source. API keys are not in it: they lie in the
 // same NATS already.

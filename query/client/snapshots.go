@@ -59,14 +59,14 @@ func (c *Client) TakeSnapshot(ctx context.Context, progress func(bytes int64)) (
 	}
 	defer func() { _ = res.Body.Close() }() // read to its end, or given up
 	if res.StatusCode != http.StatusOK {
-		content, err := io.ReadAll(io.LimitReader(res.Body, maxVerifyLine))
+		content, err := io.ReadAll(io.LimitReader(res.Body, maxLongLine))
 		if err != nil {
 			return nil, because(ctx, fmt.Errorf("read the answer: %w", err))
 		}
 		return nil, problem(res, content)
 	}
 	lines := bufio.NewScanner(res.Body)
-	lines.Buffer(nil, maxVerifyLine)
+	lines.Buffer(nil, maxLongLine)
 	for lines.Scan() {
 		silence.Reset(snapshotSilence)
 		stored, err := snapshotLine(lines.Bytes(), progress)

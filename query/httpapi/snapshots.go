@@ -128,7 +128,7 @@ func (s *Server) takeSnapshot(x *exchange) error {
 	defer cancel()
 	stop := context.AfterFunc(s.watches.stop, cancel)
 	defer stop()
-	w := &verifyWriter{x: x, http: http.NewResponseController(x.w), timeout: s.streamWait, cancel: cancel}
+	w := &longWriter{x: x, http: http.NewResponseController(x.w), timeout: s.streamWait, cancel: cancel}
 	line := func(l snapshotLine) {
 		text, err := json.Marshal(l)
 		if err != nil {
@@ -138,7 +138,7 @@ func (s *Server) takeSnapshot(x *exchange) error {
 		w.write(text)
 	}
 	stored, err := s.opts.SnapshotStore.Take(ctx, func(bytes int64) {
-		if w.failed == nil && time.Since(w.told) >= verifyTells {
+		if w.failed == nil && time.Since(w.told) >= longTells {
 			line(snapshotLine{Progress: &snapshotProgress{bytes}})
 		}
 	})

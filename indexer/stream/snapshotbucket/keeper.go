@@ -26,7 +26,8 @@ var (
 
 // Source is the index that snapshots are taken of.
 type Source interface {
-	// Applied is its position.
+	// Applied is its sequence and incarnation; the rest need not be there. At sequence 0
+	// none is taken.
 	Applied() position.Position
 	// Snapshot writes one at a position at or after that, and describes it.
 	Snapshot(ctx context.Context, w io.Writer) (Meta, error)
