@@ -82,6 +82,16 @@ func (n *node) adopt(restored, dir string) error {
 	return errors.Join(syncDir(n.cfg.DataDir), os.RemoveAll(old))
 }
 
+// restoreNewest makes an index, for a rebuild, of the newest snapshot that the stream
+// reaches, and gives its sequence.
+func (n *node) restoreNewest(ctx context.Context, dir string) (uint64, error) {
+	reader := stream.NewReader(n.nc, n.js, n.cfg.Stream, n.log)
+	h, err := n.bucket.RestoreNewest(ctx, dir, snapshotbucket.RestoreOptions{
+		Suits: func(s snapshotbucket.Stored) error { return suits(ctx, reader, s) }, Room: n.disk.Room, Logger: n.log,
+	})
+	return h.At.Seq, err
+}
+
 // suits reports whether an index could begin with a snapshot: whether this program can
 // open what it holds, and the stream is its stream and goes on from it.
 func suits(ctx context.Context, reader *stream.Reader, s snapshotbucket.Stored) error {

@@ -105,8 +105,9 @@ func (n *node) indexerOptions() indexer.Options {
 func (n *node) rebuildOptions() rebuild.Options {
 	return rebuild.Options{
 		DataDir: n.cfg.DataDir, AcceptTrimmed: n.cfg.AcceptTrimmed, Thresholds: n.levels(), Disk: n.disk, Logger: n.log,
-		Stream: func(context.Context, string) (verify.Stream, error) { return n.ownReader("assigndex rebuild") },
-		Store:  func(dir string) (*store.Store, error) { return store.Open(n.storeOptions(dir)) },
+		Stream:  func(context.Context, string) (verify.Stream, error) { return n.ownReader("assigndex rebuild") },
+		Store:   func(dir string) (*store.Store, error) { return store.Open(n.storeOptions(dir)) },
+		Restore: n.restoreNewest,
 	}
 }
 
