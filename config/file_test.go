@@ -15,6 +15,7 @@ func TestFileErrors(t *testing.T) {
 	const (
 		keys = "the keys are data-dir, listen, nats-url, nats-listen, nats-creds, stream, stream-max-age, stream-max-bytes, " +
 			"stream-replicas, accept-trimmed-stream, history, history-max-bytes, min-free-bytes, max-page-size, ready-max-lag, " +
+			"snapshot-every, snapshot-keep, snapshot-max-age, bootstrap, " +
 			"limits.reads, limits.ingests, limits.connections, limits.caller-per-second, limits.caller-burst, limits.caller-at-once, score.high, score.medium, token.jwks-url, token.issuer, token.audience, " +
 			"token.tenant-claim, token.role-claim, token.admin-role, token.writer-role, log-level, log-format"
 		quotes = "is not text, as YAML reads it"

@@ -44,6 +44,7 @@ type Serve struct {
 	// events to be taken; 0: nothing is guarded.
 	MinFreeBytes int64
 	Limits       Limits
+	Snapshots    Snapshots
 	MaxPageSize  int           // largest page of a listing, in rows
 	ReadyMaxLag  time.Duration // lag above which the server says that it is not ready; 0: none
 
@@ -62,7 +63,7 @@ func (s Serve) HistoryWindow() time.Duration { return max(s.History, minHistory)
 func (s Serve) EmbeddedNATS() bool { return s.NATSURL == "" }
 
 // serveSettings is the one description of the settings of "assigndex serve".
-var serveSettings = slices.Concat(mainSettings, limitSettings, scoreSettings, tokenSettings, logSettings)
+var serveSettings = slices.Concat(mainSettings, snapshotSettings, limitSettings, scoreSettings, tokenSettings, logSettings)
 
 // mainSettings are the rows of serveSettings about where and how it serves.
 var mainSettings = []setting[Serve]{
@@ -184,6 +185,7 @@ func LoadServe(fs *pflag.FlagSet, environ []string) (Serve, []Warning, error) {
 		return Serve{}, warnings, err
 	}
 	warnings = append(warnings, unused(serve, from)...)
+	warnings = append(warnings, serve.Snapshots.warnings(serve.StreamMaxAge, from)...)
 	return serve, append(warnings, serve.Token.unused(from)...), nil
 }
 

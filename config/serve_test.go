@@ -74,9 +74,9 @@ func TestServeDefaultsAreTheContract(t *testing.T) {
 		DataDir: "./data", Listen: "127.0.0.1:8080", NATSURL: "", NATSListen: "127.0.0.1:4222", NATSCreds: "",
 		Stream: "ASSIGNMENTS", StreamMaxAge: 0, StreamMaxBytes: 0, StreamReplicas: 1, History: 24 * time.Hour, MaxPageSize: 5000,
 		MinFreeBytes: 1 << 30,
-		Limits:       Limits{Ingests: 4, Connections: 4096},
-		Score:        Score{High: 0.75, Medium: 0.35},
-		LogLevel:     zerolog.InfoLevel, LogFormat: LogConsole,
+		Snapshots:    Snapshots{Keep: 3}, Limits: Limits{Ingests: 4, Connections: 4096},
+		Score:    Score{High: 0.75, Medium: 0.35},
+		LogLevel: zerolog.InfoLevel, LogFormat: LogConsole,
 		Token: Token{TenantClaim: "tenant", RoleClaim: "role", AdminRole: "admin", WriterRole: "writer"},
 	}
 	if got := DefaultServe(); got != want {
@@ -134,6 +134,16 @@ var everySetting = []struct {
 		func(s Serve) any { return s.MinFreeBytes }, int64(0), int64(5e9), int64(1 << 28),
 	},
 	{"max-page-size", "1", "100000", "250", func(s Serve) any { return s.MaxPageSize }, 1, 100000, 250},
+	{
+		"snapshot-every", "1h", "7d", "1m",
+		func(s Serve) any { return s.Snapshots.Every }, time.Hour, 7 * 24 * time.Hour, time.Minute,
+	},
+	{"snapshot-keep", "1", "1000", "7", func(s Serve) any { return s.Snapshots.Keep }, 1, 1000, 7},
+	{
+		"snapshot-max-age", "1h", "7d", "1ms",
+		func(s Serve) any { return s.Snapshots.MaxAge }, time.Hour, 7 * 24 * time.Hour, time.Millisecond,
+	},
+	{"bootstrap", "true", "false", "true", func(s Serve) any { return s.Snapshots.Bootstrap }, true, false, true},
 	{"limits.reads", "1", "100000", "9", func(s Serve) any { return s.Limits.Reads }, 1, 100000, 9},
 	{"limits.ingests", "1", "100000", "9", func(s Serve) any { return s.Limits.Ingests }, 1, 100000, 9},
 	{"limits.connections", "16", "100000", "99", func(s Serve) any { return s.Limits.Connections }, 16, 100000, 99},
@@ -318,6 +328,7 @@ func TestServeErrorsNameSettingSourceProblemAndRemedy(t *testing.T) {
 			sources{env: []string{"ASSIGNDEX_HISTORY=1w"}},
 			`history: "1w" is not a duration (from environment variable ASSIGNDEX_HISTORY); ` + duration,
 		},
+		{flag("snapshot-every", "59s"), `snapshot-every: "59s" is shorter than snapshots are of use (from flag --snapshot-every); write at least 1m, or 0 to take none`},
 		{
 			sources{file: "history: 1w"},
 			`history: "1w" is not a duration (from file FILE, key history); ` + duration,
@@ -377,6 +388,18 @@ func TestServeWarnings(t *testing.T) {
 		{"nats-creds with an embedded server", sources{env: []string{"ASSIGNDEX_NATS_CREDS=x"}}, []string{
 			"nats-creds: the value from environment variable ASSIGNDEX_NATS_CREDS is not used: " +
 				"the embedded server takes no credentials; they are for the one that nats-url names",
+		}},
+		{"a stream that is trimmed, and no snapshots", sources{args: []string{"--stream-max-age=24h"}}, []string{
+			"snapshot-every: stream-max-age is 24h0m0s and snapshot-every is 0: when the stream has dropped its first events, " +
+				"a new replica or a rebuild has nothing to begin with; set snapshot-every to less than stream-max-age",
+		}},
+		{"snapshots further apart than the stream reaches", sources{args: []string{"--stream-max-age=24h", "--snapshot-every=24h"}}, []string{
+			"snapshot-every: snapshot-every is 24h0m0s and stream-max-age is 24h0m0s: the stream drops events before the next snapshot holds them, " +
+				"so that a new replica or a rebuild cannot reach the stream; set snapshot-every to less than stream-max-age",
+		}},
+		{"snapshots that reach", sources{args: []string{"--stream-max-age=24h", "--snapshot-every=23h", "--snapshot-keep=1"}}, nil},
+		{"what is kept of none", sources{args: []string{"--snapshot-keep=1"}}, []string{
+			"snapshot-keep: the value from flag --snapshot-keep is not used: snapshot-every is 0, and only a server with a schedule removes snapshots",
 		}},
 		{"nats-creds where they belong", sources{args: []string{"--nats-creds=x", "--nats-url=h"}}, nil},
 	} {

@@ -17,7 +17,7 @@ import (
 // openIndex opens the index that is current in the data directory, to be kept up with
 // the stream by a reader over the node's own connection. One that an older version of
 // this program wrote is made again beside what is served; see upgrade.
-func (n *node) openIndex(reader *stream.Reader) error {
+func (n *node) openIndex(ctx context.Context, reader *stream.Reader) error {
 	dir, err := generation.Current(n.cfg.DataDir)
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (n *node) openIndex(reader *stream.Reader) error {
 		n.upgrade = newUpgrade(n, reader)
 		g, err = n.openNothing()
 	default:
-		if g, err = openGeneration(n.storeOptions(dir)); err == nil {
+		if g, err = n.openOrBootstrap(ctx, reader, dir); err == nil {
 			g.Stream = reader
 		}
 	}
@@ -105,8 +105,9 @@ func (n *node) indexerOptions() indexer.Options {
 func (n *node) rebuildOptions() rebuild.Options {
 	return rebuild.Options{
 		DataDir: n.cfg.DataDir, AcceptTrimmed: n.cfg.AcceptTrimmed, Thresholds: n.levels(), Disk: n.disk, Logger: n.log,
-		Stream: func(context.Context, string) (verify.Stream, error) { return n.ownReader("assigndex rebuild") },
-		Store:  func(dir string) (*store.Store, error) { return store.Open(n.storeOptions(dir)) },
+		Stream:  func(context.Context, string) (verify.Stream, error) { return n.ownReader("assigndex rebuild") },
+		Store:   func(dir string) (*store.Store, error) { return store.Open(n.storeOptions(dir)) },
+		Restore: n.restoreNewest,
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/stream"
 	"github.com/assigndex/assigndex/indexer/stream/embedded"
 	"github.com/assigndex/assigndex/indexer/stream/keybucket"
+	"github.com/assigndex/assigndex/indexer/stream/snapshotbucket"
 	"github.com/assigndex/assigndex/indexer/verify"
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/admission"
@@ -57,6 +58,10 @@ type node struct {
 	ingest    *ingestPublisher
 	api       *httpapi.Server
 	listener  net.Listener
+
+	snapshotConn *nats.Conn
+	bucket       *snapshotbucket.Bucket
+	snapshots    *snapshotbucket.Keeper // nil for a frozen index
 	// dial opens another connection to the node's NATS.
 	dial func(name string, more ...nats.Option) (*nats.Conn, error)
 }
@@ -87,7 +92,7 @@ func openNode(ctx context.Context, cfg config.Serve, log zerolog.Logger) (_ *nod
 	}
 	n.js, n.disk = js, n.newDiskGuard()
 	reader := stream.NewReader(n.nc, js, cfg.Stream, log)
-	if err := n.openIndex(reader); err != nil {
+	if err := n.openIndex(ctx, reader); err != nil {
 		return nil, err
 	}
 	err = stream.Ensure(ctx, js, n.streamConfig())
@@ -113,6 +118,10 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), n.metrics,
 		httpapi.Collector{Index: n.index, Lag: lag, Keys: n.known, Sizes: n.index.Sizes, Quarantine: n.index.QuarantineSize},
 	)
+	if n.frozen == nil {
+		n.snapshots = n.newKeeper(reader)
+		registry.MustRegister(n.snapshots)
+	}
 	auth := []httpapi.Authenticator{httpapi.Keys{Set: n.known, Lookup: httpapi.NewKeyLookup(n.keys, n.log)}}
 	if t := n.cfg.Token; t.On() {
 		n.tokens, err = bearer.New(bearer.Options{
@@ -134,6 +143,7 @@ func (n *node) assemble(reader *stream.Reader) (err error) {
 	}
 	if n.frozen == nil { // a frozen index is only read
 		n.rebuilder = rebuild.New(n.host, n.rebuildOptions())
+		o.SnapshotStore = snapshotStore{n.snapshots, n.log}
 		o.Publisher, o.Presence, o.Rebuilder = n.ingest, n.index, n.rebuilder
 		o.Quarantine, o.Settler = n.index, settler{reader: reader, publisher: n.ingest}
 	}
@@ -182,6 +192,9 @@ func (n *node) troubles() []string {
 	if n.upgrade != nil {
 		all = append(all, n.upgrade.troubles()...)
 	}
+	if n.snapshots != nil {
+		all = append(all, n.snapshots.Troubles(now)...)
+	}
 	if age, known := n.known.Age(now); known && age > maxKeysAge {
 		all = append(all, fmt.Sprintf("the API keys were last confirmed %s ago: a revocation may be missing", age.Round(time.Second)))
 	}
@@ -214,7 +227,7 @@ func (n *node) connect(ctx context.Context) (err error) {
 		return err
 	}
 	n.ingest = newIngestPublisher(nc, n.cfg.Stream)
-	return nil
+	return n.openSnapshots()
 }
 
 // run serves until the context ends, which is not an error, or something fails.
@@ -233,6 +246,9 @@ func (n *node) run(ctx context.Context) error {
 		}
 		return nil
 	})
+	if n.snapshots != nil {
+		g.Go(func() error { return n.snapshots.Run(ctx) })
+	}
 	if n.tokens != nil {
 		g.Go(func() error { return n.tokens.Run(ctx) })
 	}
@@ -248,6 +264,9 @@ func (n *node) close() error {
 	}
 	if n.ingest != nil {
 		errs = append(errs, n.ingest.close())
+	}
+	if n.snapshotConn != nil {
+		n.snapshotConn.Close()
 	}
 	if n.nc != nil {
 		n.nc.Close()

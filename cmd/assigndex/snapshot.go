@@ -100,7 +100,7 @@ func (p *program) snapshotCommand() *cobra.Command {
 	config.ClientFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&flags.force, "force", false, "replace FILE when it exists")
 	cmd.Flags().StringVar(&flags.dataDir, "data-dir", "", "copy the data directory of a stopped server")
-	return cmd
+	return p.withStore(cmd)
 }
 
 // oneFile wants one argument, the name of a snapshot.

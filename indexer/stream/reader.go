@@ -70,7 +70,8 @@ func (r *Reader) Begin(ctx context.Context, trimmed bool) (position.Position, er
 	if first := info.State.FirstSeq; first > 1 {
 		if !trimmed {
 			return at, fmt.Errorf("%w: it begins at sequence %d, and a new index needs it from 1; "+
-				"if what the first messages said may be missing, start with --accept-trimmed-stream", ErrTrimmed, first)
+				"start with --bootstrap, which begins with a snapshot from the object store; "+
+				"or, if what the first messages said may be missing, with --accept-trimmed-stream", ErrTrimmed, first)
 		}
 		at.Seq = first - 1
 	}

@@ -38,15 +38,16 @@ type Options struct {
 
 // Client reads from one server.
 type Client struct {
-	listing  string // URLs
-	stats    string
-	bad      string // the quarantine
-	changes  string
-	watch    string
-	verify   string
-	rebuild  string
-	snapshot string
-	opts     Options
+	listing   string // URLs
+	stats     string
+	bad       string // the quarantine
+	changes   string
+	watch     string
+	verify    string
+	rebuild   string
+	snapshot  string
+	snapshots string
+	opts      Options
 
 	// The clock and how to wait for it, which tests replace.
 	now  func() time.Time
@@ -74,15 +75,16 @@ func New(o Options) (*Client, error) {
 		o.MaxWait = 10 * time.Second
 	}
 	return &Client{
-		listing:  u.JoinPath("/api/assignments").String(),
-		stats:    u.JoinPath("/api/companyview/assignmentStats").String(),
-		bad:      u.JoinPath("/api/quarantine").String(),
-		changes:  u.JoinPath("/api/changes").String(),
-		watch:    u.JoinPath("/api/watch").String(),
-		verify:   u.JoinPath("/api/verify").String(),
-		rebuild:  u.JoinPath("/api/rebuild").String(),
-		snapshot: u.JoinPath("/api/snapshot").String(),
-		opts:     o, now: time.Now, wait: sleep, silence: watchSilence,
+		listing:   u.JoinPath("/api/assignments").String(),
+		stats:     u.JoinPath("/api/companyview/assignmentStats").String(),
+		bad:       u.JoinPath("/api/quarantine").String(),
+		changes:   u.JoinPath("/api/changes").String(),
+		watch:     u.JoinPath("/api/watch").String(),
+		verify:    u.JoinPath("/api/verify").String(),
+		rebuild:   u.JoinPath("/api/rebuild").String(),
+		snapshot:  u.JoinPath("/api/snapshot").String(),
+		snapshots: u.JoinPath("/api/snapshots").String(),
+		opts:      o, now: time.Now, wait: sleep, silence: watchSilence,
 	}, nil
 }
 

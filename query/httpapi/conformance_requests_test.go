@@ -43,7 +43,7 @@ func TestConformance(t *testing.T) {
 		{"Semaphor", examineSemaphor}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
 		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"limits", examineLimits}, {"verification", examineVerify},
-		{"snapshot", examineSnapshot},
+		{"snapshot", examineSnapshot}, {"snapshots in the object store", examineSnapshots},
 		{"other paths and methods", examineOthers},
 	}
 	examined := 0
@@ -93,6 +93,7 @@ func newContractFixture(t *testing.T, change func(*Options)) *contractFixture {
 		o.Publisher, o.Presence, o.MaxPageSize, o.MaxWait = cf.publisher, o.Index.(*testIndex), 50, time.Millisecond
 		o.Quarantine, o.Settler = o.Index.(*testIndex), cf.stub
 		o.Verifier, o.Snapshotter = verifierOf(o.Index.(*testIndex)), snapshotterOf(o.Index.(*testIndex))
+		o.SnapshotStore = &snapshotStub{}
 		if change != nil {
 			change(o)
 		}

@@ -71,6 +71,9 @@ var kinds = map[query.Code]kind{
 	CannotRebuild:       {http.StatusConflict, "No index can be built"},
 	RebuildRunning:      {http.StatusConflict, "A rebuild is under way"},
 	SnapshotRunning:     {http.StatusConflict, "A snapshot is being written"},
+	NothingApplied:      {http.StatusConflict, "There is nothing to take a snapshot of"},
+
+	ObjectStoreUnavailable: {http.StatusServiceUnavailable, "The object store does not answer"},
 
 	RateLimited:    {http.StatusTooManyRequests, "Too many requests of one caller"},
 	Overloaded:     {http.StatusServiceUnavailable, "Too many requests at once"},

@@ -34,6 +34,8 @@ type Options struct {
 	Rebuilder Rebuilder
 	// Snapshotter writes snapshots of the whole index; nil: there is no such route.
 	Snapshotter Snapshotter
+	// SnapshotStore keeps snapshots in the object store; nil: there are no such routes.
+	SnapshotStore SnapshotStore
 	// Auth are the kinds of credentials that requests may carry; the first one
 	// that finds its kind decides. Empty: every request is refused.
 	Auth        []Authenticator
@@ -142,6 +144,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Snapshotter != nil {
 		s.addSnapshot()
+	}
+	if o.SnapshotStore != nil {
+		s.addSnapshots()
 	}
 	if err := s.addDocs(); err != nil {
 		return nil, err
