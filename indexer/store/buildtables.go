@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -171,6 +172,9 @@ func (t *tables) writeManifest() error {
 	content = binary.BigEndian.AppendUint32(content, uint32(len(record))) //nolint:gosec // some bytes a table
 	content = binary.BigEndian.AppendUint32(content, crc32.Checksum(record, y.CastagnoliCrcTable))
 	if err := writeSynced(filepath.Join(t.opts.Dir, badger.ManifestFilename), append(content, record...)); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(t.opts.Dir, unfinishedFile)); err != nil {
 		return err
 	}
 	return syncDir(t.opts.Dir)
