@@ -24,7 +24,7 @@ import (
 )
 
 // Badger's StreamWriter would do what follows, too. It takes each entry as an encoded
-// message, keeps all tables mapped, and syncs the list of tables at each; see BUILD.md.
+// message, keeps all tables mapped, and syncs the list of tables at each.
 
 const (
 	// builtTableBytes is the size of a table. Badger's own have up to twice that size in
