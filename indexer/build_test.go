@@ -245,9 +245,7 @@ func TestBuildIsTheSameFold(t *testing.T) {
 			if o.UpTo > 0 {
 				want = o.UpTo
 			}
-			s := *s
-			s.T = t
-			n, at := s.build(o)
+			n, at := s.on(t).build(o)
 			if got := n.store.Applied(); got.Seq != want || at.Seq != want || n.store.Floor() != min(o.Floor, want) {
 				t.Fatalf("built up to %+v, %+v; the floor is %d", got, at, n.store.Floor())
 			}
@@ -282,10 +280,13 @@ func (s *source) buildFails(ctx context.Context, o indexer.BuildOptions) error {
 	return err
 }
 
-// isNone makes sure that a directory is not taken for an index, if it is there.
+// isNone makes sure that a directory is not taken for an index, which is there.
 func (s *source) isNone(dir string) {
 	s.Helper()
-	if err := store.Idle(dir); !errors.Is(err, store.ErrFormat) {
+	if st, err := store.Open(store.Options{Dir: dir, Logger: zerolog.Nop()}); !errors.Is(err, store.ErrFormat) {
+		if err == nil {
+			err = st.Close()
+		}
 		s.Fatalf("%s is taken for an index: %v", dir, err)
 	}
 }
@@ -352,18 +353,31 @@ func TestBuildTakesOverTheIncarnation(t *testing.T) {
 	}
 }
 
+// longer is a stream that was seen to hold more than it does.
+type longer struct {
+	*stream.Reader
+	seq uint64
+}
+
+func (l longer) Head() stream.Head {
+	head := l.Reader.Head()
+	head.Seq = l.seq
+	return head
+}
+
 // A stream that is another one meanwhile ends the build.
 func TestBuildOfAStreamThatParts(t *testing.T) {
 	t.Parallel()
 	seed, _ := random(t)
 	s := newSource(t)
-	last := s.publish(randomMessages(seed, 600)...)
-	once := false
-	hold := func() {
-		if once {
+	last := s.publish(randomMessages(seed, 100)...)
+	recreated := false
+	o := indexer.BuildOptions{Dir: filepath.Join(t.TempDir(), "index"), UpTo: last + 1, Logger: zerolog.Nop()}
+	o.Progress = func(p indexer.BuildProgress) {
+		if p.Applied < last || recreated {
 			return
 		}
-		once = true
+		recreated = true
 		if err := s.js.DeleteStream(t.Context(), streamName); err != nil {
 			t.Error(err)
 		}
@@ -371,12 +385,11 @@ func TestBuildOfAStreamThatParts(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	err := s.buildFails(t.Context(), indexer.BuildOptions{UpTo: last + 1, Progress: func(p indexer.BuildProgress) {
-		if p.Applied == last {
-			hold()
-		}
-	}})
-	if !errors.Is(err, indexer.ErrStreamEnds) {
+	ctx, cancel := context.WithTimeout(t.Context(), bounded)
+	defer cancel()
+	_, err := indexer.Build(ctx, longer{stream.NewReader(s.nc, s.js, streamName, zerolog.Nop()), last + 1}, o)
+	if parting, ok := errors.AsType[*stream.Parting](err); !ok || parting.Applied != last || !errors.Is(err, stream.ErrMismatch) {
 		t.Fatalf("%v", err)
 	}
+	s.isNone(o.Dir)
 }

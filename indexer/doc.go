@@ -15,5 +15,6 @@
 // before it is at most one batch ahead, above the watermark, where nobody reads.
 // While the disk has no room (Disk) the second one waits, and readers keep what they have.
 // Two more remove what the history window no longer needs, and give its room back.
-// Index may be used from any goroutine, before Run as well.
+// Index may be used from any goroutine, before Run as well. Build has three of its own: one
+// reads and decodes, its caller's folds, and one sorts and writes what was folded.
 package indexer

@@ -69,6 +69,9 @@ func childAtPoint(as string) error {
 		}
 		select {} // it does not come at once
 	})
+	if c.Doing == building {
+		return builtFrom(nc, js, c.Dir, hook)
+	}
 	l := processLife{dir: c.Dir, nc: nc, js: js, doing: c.Doing, last: c.Last, hook: hook, log: zerolog.Nop()}
 	return l.live(context.Background())
 }

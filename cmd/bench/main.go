@@ -43,6 +43,12 @@ var sections = []section{
 		pkg: "./indexer", pattern: "^BenchmarkStreamToIndex$", time: "5x",
 	},
 	{
+		title: "Rebuild",
+		text: "Events a second from a filled embedded stream to a fresh index that is durable, as a rebuild makes it, and as the live " +
+			"path does in the same run. rss-MB is the most memory of the whole process, the stream's server included. Aim: ratio/live of at least 2.",
+		pkg: "./indexer", pattern: "^BenchmarkBuild$", time: "3x",
+	},
+	{
 		title: "Covering or pointing entries",
 		text:  "Filling an index whose second to fourth family carry what a listing prints, or only point at it.",
 		pkg:   "./indexer/store", pattern: "^BenchmarkLayoutWrite$", time: "1x", rows: "300000",

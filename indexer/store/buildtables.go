@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -23,7 +24,7 @@ import (
 )
 
 // Badger's StreamWriter would do what follows, too. It takes each entry as an encoded
-// message, keeps all tables mapped, and syncs the list of tables at each; see BUILD.md.
+// message, keeps all tables mapped, and syncs the list of tables at each.
 
 const (
 	// builtTableBytes is the size of a table. Badger's own have up to twice that size in
@@ -171,6 +172,9 @@ func (t *tables) writeManifest() error {
 	content = binary.BigEndian.AppendUint32(content, uint32(len(record))) //nolint:gosec // some bytes a table
 	content = binary.BigEndian.AppendUint32(content, crc32.Checksum(record, y.CastagnoliCrcTable))
 	if err := writeSynced(filepath.Join(t.opts.Dir, badger.ManifestFilename), append(content, record...)); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(t.opts.Dir, unfinishedFile)); err != nil {
 		return err
 	}
 	return syncDir(t.opts.Dir)

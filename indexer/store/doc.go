@@ -34,6 +34,10 @@
 // A batch can read back what it wrote, except the family by application and
 // entitlement, which no rule of the fold reads.
 //
+// A Builder makes a new index all at once and faster, from the same fold, with the
+// format that Open expects: package spill collects and sorts, and what is left goes into
+// tables of Badger's last level. Nobody else writes a directory without Badger.
+//
 // A commit or an undo that fails leaves the store readable at the watermark that it
 // tells, but for the counters, which are refused from then on. It must be closed; the
 // next Open finds what was done.

@@ -140,7 +140,9 @@ func (w *runWriter) add(v *Version, got bool) error {
 	if len(w.block) == 0 {
 		w.run.index.add(v.Key, w.run.size)
 	} else {
-		for most := min(len(v.Key), len(w.last)); shared < most && v.Key[shared] == w.last[shared]; shared++ {
+		most := min(len(v.Key), len(w.last))
+		for shared < most && v.Key[shared] == w.last[shared] {
+			shared++
 		}
 	}
 	w.last = append(w.last[:0], v.Key...)

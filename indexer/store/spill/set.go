@@ -164,17 +164,11 @@ func (s *Set) Scan(prefix []byte, visit func(key, value []byte) error) (err erro
 	if !s.scanned[prefix[0]] {
 		return fmt.Errorf("scan %q: %w", prefix[:1], ErrUnread)
 	}
-	var m merging
+	var open scanning
+	defer func() { err = errors.Join(err, open.close()) }()
 	for _, b := range []*buffer{s.active, s.full} {
-		if b == nil {
-			continue
-		}
-		if order := b.under(prefix, &s.scanned); len(order) > 0 {
-			b.pins++
-			defer func() { b.pins-- }()
-			r := &reading{b: b, order: order}
-			first, _ := r.next()
-			m.add(r, first)
+		if b != nil {
+			open.buffer(b, b.under(prefix, &s.scanned))
 		}
 	}
 	for _, r := range s.runs {
@@ -183,13 +177,44 @@ func (s *Set) Scan(prefix []byte, visit func(key, value []byte) error) (err erro
 		if err != nil {
 			return err
 		}
-		if first != nil {
-			r.pins++
-			defer func() { err = errors.Join(err, unpin(r)) }()
-			m.add(x, first)
-		}
+		open.run(x, first)
 	}
-	return visitNewest(&m, visit)
+	return visitNewest(&open.merging, visit)
+}
+
+// scanning is an open scan. What it reads is kept until it is closed.
+type scanning struct {
+	merging
+	buffers []*buffer
+	runs    []*run
+}
+
+func (o *scanning) buffer(b *buffer, order []uint32) {
+	r := &reading{b: b, order: order}
+	first, _ := r.next() // it does not fail
+	if first != nil {
+		b.pins++
+		o.buffers = append(o.buffers, b)
+		o.add(r, first)
+	}
+}
+
+func (o *scanning) run(x *runReader, first *Version) {
+	if first != nil {
+		x.run.pins++
+		o.runs = append(o.runs, x.run)
+		o.add(x, first)
+	}
+}
+
+func (o *scanning) close() (err error) {
+	for _, b := range o.buffers {
+		b.pins--
+	}
+	for _, r := range o.runs {
+		err = errors.Join(err, unpin(r))
+	}
+	return err
 }
 
 func visitNewest(m *merging, visit func(key, value []byte) error) error {
