@@ -1,15 +1,22 @@
 package rebuild
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"os"
 	"time"
+
+	"github.com/rs/zerolog"
 
 	"github.com/assigndex/assigndex/indexer"
 	"github.com/assigndex/assigndex/indexer/audit"
 	"github.com/assigndex/assigndex/indexer/position"
+	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
+	"github.com/assigndex/assigndex/indexer/verify"
 )
 
 // fresh builds an index in a directory, which is absent, up to a sequence, 0: the end
@@ -40,10 +47,99 @@ func (j *job) fresh(dir string, like *position.Identity, floor, upTo uint64) (ui
 			}
 		},
 	})
+	if errors.Is(err, stream.ErrTrimmed) && j.Restore != nil {
+		return j.restored(ctx, source, dir, floor, upTo)
+	}
 	if err != nil {
 		return 0, buildError(err)
 	}
 	return at.Seq, nil
+}
+
+// restored is fresh for a stream that lost its first messages: the newest snapshot that
+// the stream reaches, and what has come since.
+func (j *job) restored(ctx context.Context, source verify.Stream, dir string, floor, upTo uint64) (reached uint64, err error) {
+	if err := os.RemoveAll(dir); err != nil { // what the build has made
+		return 0, err
+	}
+	j.tell(audit.Progress{Check: StepRestore})
+	j.report.From, err = j.Restore(ctx, dir, cmp.Or(upTo, math.MaxUint64))
+	if err != nil {
+		return 0, fmt.Errorf("%w: it lost its first messages, and: %w", ErrCannotBuild, err)
+	}
+	last := upTo
+	if last == 0 {
+		if _, last, err = source.Extent(ctx); err != nil {
+			return 0, err
+		}
+	}
+	st, err := j.Store(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := j.catchUp(ctx, st, &ending{Stream: source, last: last}); err != nil {
+		return 0, buildError(err)
+	}
+	if floor > st.Floor() {
+		err = st.AdvanceFloor(min(floor, last))
+	}
+	return st.Applied().Seq, err
+}
+
+// forever is a history window that nothing leaves.
+const forever = 100 * 365 * 24 * time.Hour
+
+// catchUp applies a stream to its end.
+func (j *job) catchUp(ctx context.Context, st *store.Store, s *ending) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	x := indexer.New(st, s, indexer.Options{History: forever, Disk: j.Disk, Logger: j.Logger.Level(zerolog.WarnLevel)})
+	ended, applied := make(chan error, 1), make(chan error, 1)
+	go func() { ended <- x.Run(ctx) }()
+	go func() { applied <- st.Wait(ctx, s.last) }()
+	tick := time.NewTicker(buildTells)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-applied:
+			cancel()
+			return errors.Join(err, <-ended)
+		case err := <-ended:
+			cancel()
+			<-applied
+			return cmp.Or(err, context.Cause(ctx))
+		case <-tick.C:
+			j.tell(audit.Progress{Check: StepBuild, Done: int64(st.Applied().Seq), Of: int64(s.last)}) //nolint:gosec // sequences
+		}
+	}
+}
+
+// ending is a stream that ends at a sequence.
+type ending struct {
+	verify.Stream
+	last uint64
+}
+
+// Read is part of indexer.Stream. Behind the last sequence it delivers nothing more
+// until the context ends. A stream that parts meanwhile ends the build.
+func (s *ending) Read(ctx context.Context, at position.Position, older stream.Ladder, deliver func(*stream.Message) error) error {
+	err := s.Stream.Read(ctx, at, older, func(m *stream.Message) error {
+		if first := m.Seq + 1 - uint64(max(m.Erased, 1)); first > s.last { //nolint:gosec // not negative
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		if m.Seq > s.last { // a run of erased messages that goes on behind it
+			part := *m
+			part.Seq, part.Erased = s.last, m.Erased-int(m.Seq-s.last) //nolint:gosec // less than Erased
+			m = &part
+		}
+		return deliver(m)
+	})
+	if parting, parted := errors.AsType[*stream.Parting](err); parted {
+		return fmt.Errorf("%w: %s", stream.ErrMismatch, parting.What())
+	}
+	return err
 }
 
 // buildTells is how often the progress of a build is told.

@@ -40,8 +40,9 @@ type Options struct {
 	// Store opens an index in a directory, as the server's settings want it.
 	Store func(dir string) (*store.Store, error)
 	// Restore makes an index in a directory, which is absent, of the newest snapshot that
-	// the stream reaches, for a stream that lost its first messages; nil: there are none.
-	Restore func(ctx context.Context, dir string) (seq uint64, err error)
+	// the stream reaches and that is of no later sequence, for a stream that lost its first
+	// messages; nil: there are none.
+	Restore func(ctx context.Context, dir string, atMost uint64) (seq uint64, err error)
 	// AcceptTrimmed builds of a stream that lost its first messages what the rest says.
 	AcceptTrimmed bool
 	Thresholds    *rows.Thresholds // of the counters; nil: the default
@@ -88,12 +89,13 @@ func (r *Report) Differs() bool {
 
 // The steps of a rebuild, as progress names them. The others are package audit's.
 const (
-	StepFind   = "find" // the sequence of an instant
-	StepBuild  = audit.CheckBuild
-	StepWrite  = "write" // its tables
-	StepFollow = "follow"
-	StepSwap   = "swap"
-	StepRemove = "remove"
+	StepFind    = "find" // the sequence of an instant
+	StepBuild   = audit.CheckBuild
+	StepRestore = "restore" // the snapshot that is begun with
+	StepWrite   = "write"   // its tables
+	StepFollow  = "follow"
+	StepSwap    = "swap"
+	StepRemove  = "remove"
 )
 
 // Rebuilder rebuilds the index that a host serves.

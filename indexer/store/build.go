@@ -63,11 +63,11 @@ type heldRung struct {
 // collectDir holds what is collected, in the directory of an index that is built.
 const collectDir = "build"
 
-// unfinishedFile keeps a directory from being taken for that of a new index, which an
+// buildingFile keeps a directory from being taken for that of a new index, which an
 // empty one is, until there are tables.
 const (
-	unfinishedFile = "UNFINISHED"
-	unfinishedText = "An index was being built here, and is not finished. Remove this directory and build again.\n"
+	buildingFile = "UNFINISHED"
+	buildingText = "An index was being built here, and is not finished. Remove this directory and build again.\n"
 )
 
 // NewBuilder makes the directory.
@@ -87,7 +87,7 @@ func NewBuilder(o BuildOptions) (*Builder, error) {
 	if err := os.Mkdir(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("build an index: %w", err)
 	}
-	if err := writeSynced(filepath.Join(o.Dir, unfinishedFile), []byte(unfinishedText)); err != nil {
+	if err := writeSynced(filepath.Join(o.Dir, buildingFile), []byte(buildingText)); err != nil {
 		return nil, fmt.Errorf("build an index: %w", err)
 	}
 	b := &Builder{

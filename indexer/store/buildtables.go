@@ -174,7 +174,7 @@ func (t *tables) writeManifest() error {
 	if err := writeSynced(filepath.Join(t.opts.Dir, badger.ManifestFilename), append(content, record...)); err != nil {
 		return err
 	}
-	if err := os.Remove(filepath.Join(t.opts.Dir, unfinishedFile)); err != nil {
+	if err := os.Remove(filepath.Join(t.opts.Dir, buildingFile)); err != nil {
 		return err
 	}
 	return syncDir(t.opts.Dir)
