@@ -78,9 +78,6 @@ func (j *job) offline(old *store.Store) error {
 	return err
 }
 
-// ErrExists is returned for a directory that is to be made and holds something.
-var ErrExists = errors.New("the directory is not empty")
-
 // empty makes sure that a directory is absent or empty.
 func empty(dir string) error {
 	entries, err := os.ReadDir(dir)

@@ -14,20 +14,26 @@ import (
 	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/generation"
 	"github.com/assigndex/assigndex/indexer/position"
+	"github.com/assigndex/assigndex/indexer/rebuilt"
 	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/verify"
 )
 
-// Errors of a rebuild, all of which leave the index as it was.
+// What is asked and said is package rebuilt's.
+type (
+	Request     = rebuilt.Request
+	Report      = rebuilt.Report
+	Until       = rebuilt.Until
+	UntilReport = rebuilt.UntilReport
+)
+
+// Errors, all of which leave the index as it was.
 var (
-	// ErrRunning is returned while another rebuild is under way.
-	ErrRunning = errors.New("a rebuild is under way")
-	// ErrCannotBuild is returned when no index can be built: the stream lost its first
-	// messages, is not the one of the index, or does not reach the sequence.
-	ErrCannotBuild = errors.New("the index cannot be built from the stream")
-	// ErrNoRoom is returned when the disk has no room for a second index.
-	ErrNoRoom = errors.New("the disk has too little room for a second index")
+	ErrRunning     = rebuilt.ErrRunning
+	ErrCannotBuild = rebuilt.ErrCannotBuild
+	ErrNoRoom      = rebuilt.ErrNoRoom
+	ErrExists      = rebuilt.ErrExists
 )
 
 // Options of a Rebuilder.
@@ -51,40 +57,6 @@ type Options struct {
 	Limit         int              // of the differences that are named; 0: verify.DefaultLimit
 	Logger        zerolog.Logger
 	Fault         fault.Hook // nil in production
-}
-
-// Request says what to do.
-type Request struct {
-	// RequireEqual keeps the index when the fresh one differs, or when they cannot be
-	// compared.
-	RequireEqual bool
-}
-
-// Report tells what was built, compared and swapped.
-type Report struct {
-	Seq         uint64 `json:"seq"`         // at which the two were compared
-	Stream      string `json:"stream"`      // its incarnation
-	Assignments int    `json:"assignments"` // of the fresh index at Seq
-	Digest      string `json:"digest"`      // of the fresh index at Seq
-	// Checks are of the index before: whether its files are sound, and what differs from
-	// the fresh one.
-	Checks  []audit.Check `json:"checks"`
-	Swapped bool          `json:"swapped"`
-	// From is the sequence of the snapshot that was begun with; 0: the stream's beginning.
-	From    uint64  `json:"from"`
-	Built   uint64  `json:"built"`   // the sequence that the build reached, before it followed
-	Seconds float64 `json:"seconds"` // that the build took
-}
-
-// Differs reports whether the two indexes were found to differ, or could not be
-// compared.
-func (r *Report) Differs() bool {
-	for _, c := range r.Checks {
-		if c.Differences > 0 || c.Skipped != "" {
-			return true
-		}
-	}
-	return false
 }
 
 // The steps of a rebuild, as progress names them. The others are package audit's.
@@ -213,6 +185,9 @@ func (j *job) live(host *indexer.Host, old *store.Store, release func()) error {
 	j.tell(audit.Progress{Check: StepSwap})
 	release() // or the take-over would wait for it
 	j.report.Swapped, err = next.TakeOver(j.ctx, func() (bool, error) { return j.swap() })
+	if errors.Is(err, indexer.ErrOtherStream) {
+		err = fmt.Errorf("%w: %w", ErrCannotBuild, err)
+	}
 	if err != nil {
 		return fmt.Errorf("swap the index: %w", err)
 	}

@@ -13,30 +13,6 @@ import (
 	"github.com/assigndex/assigndex/indexer/stream"
 )
 
-// Until says where a build ends.
-type Until struct {
-	Seq  uint64    // the last sequence that is applied
-	Time time.Time // or, when it is not zero: the last sequence before any message with a later time
-}
-
-// UntilReport tells what was built.
-type UntilReport struct {
-	Seq         uint64  `json:"seq"`
-	Stream      string  `json:"stream"` // its incarnation
-	Assignments int     `json:"assignments"`
-	Digest      string  `json:"digest"`
-	Dir         string  `json:"dir"` // the data directory that holds it
-	Seconds     float64 `json:"seconds"`
-}
-
-// Name is the name of the data directory that BuildUntil makes by itself.
-func (u Until) Name() string {
-	if !u.Time.IsZero() {
-		return "until-" + u.Time.UTC().Format("20060102T150405.999999999Z")
-	}
-	return fmt.Sprintf("until-%d", u.Seq)
-}
-
 // BuildUntil builds an index as it was at a sequence or an instant, in a data directory
 // of its own, which must be absent or empty. It holds that state and no history before
 // it, and is frozen: a server that is started on it serves it and reads no further.

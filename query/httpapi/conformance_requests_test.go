@@ -42,7 +42,7 @@ func TestConformance(t *testing.T) {
 		{"assignments", examineListing}, {"changes", examineChanges}, {"stats", examineStats}, {"IBM Verify", examineIBMVerify},
 		{"Semaphor", examineSemaphor}, {"ingest", examineIngest}, {"credentials", examineCredentials},
 		{"operations", examineOperations}, {"readiness", examineReadiness}, {"faults", examineFaults}, {"history", examineHistory},
-		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"limits", examineLimits}, {"verification", examineVerify},
+		{"broken bodies", examineBrokenBodies}, {"quarantine", examineQuarantine}, {"limits", examineLimits}, {"verification", examineVerify}, {"rebuild", examineRebuild},
 		{"snapshot", examineSnapshot}, {"snapshots in the object store", examineSnapshots},
 		{"other paths and methods", examineOthers},
 	}
@@ -93,7 +93,7 @@ func newContractFixture(t *testing.T, change func(*Options)) *contractFixture {
 		o.Publisher, o.Presence, o.MaxPageSize, o.MaxWait = cf.publisher, o.Index.(*testIndex), 50, time.Millisecond
 		o.Quarantine, o.Settler = o.Index.(*testIndex), cf.stub
 		o.Verifier, o.Snapshotter = verifierOf(o.Index.(*testIndex)), snapshotterOf(o.Index.(*testIndex))
-		o.SnapshotStore = &snapshotStub{}
+		o.SnapshotStore, o.Rebuilder = &snapshotStub{}, new(rebuilderStub)
 		if change != nil {
 			change(o)
 		}

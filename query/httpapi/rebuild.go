@@ -7,9 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/assigndex/assigndex/indexer"
 	"github.com/assigndex/assigndex/indexer/audit"
-	"github.com/assigndex/assigndex/indexer/rebuild"
+	"github.com/assigndex/assigndex/indexer/rebuilt"
 	"github.com/assigndex/assigndex/query"
 	"github.com/assigndex/assigndex/query/apikey"
 )
@@ -17,12 +16,12 @@ import (
 // Rebuilder makes the index again from its stream. It may be used from any goroutine.
 type Rebuilder interface {
 	// Rebuild builds a fresh index, compares the two and swaps them. It tells its progress
-	// in the calling goroutine. Its error wraps one of package rebuild's or the context's;
+	// in the calling goroutine. Its error wraps one of package rebuilt's or the context's;
 	// with a report beside it the swap was done.
-	Rebuild(ctx context.Context, req rebuild.Request, progress func(audit.Progress)) (*rebuild.Report, error)
+	Rebuild(ctx context.Context, req rebuilt.Request, progress func(audit.Progress)) (*rebuilt.Report, error)
 	// BuildUntil builds an index as it was, in a data directory of its own, and leaves the
 	// one that is served alone.
-	BuildUntil(ctx context.Context, u rebuild.Until, progress func(audit.Progress)) (*rebuild.UntilReport, error)
+	BuildUntil(ctx context.Context, u rebuilt.Until, progress func(audit.Progress)) (*rebuilt.UntilReport, error)
 }
 
 // RebuildRunning is the code of a rebuild that is refused for another one.
@@ -72,7 +71,7 @@ func (s *Server) rebuild(x *exchange) error {
 	}
 	if req.Until == nil {
 		return s.long(x, "a rebuild", func(ctx context.Context, tell func(audit.Progress)) (any, error) {
-			report, err := s.opts.Rebuilder.Rebuild(ctx, rebuild.Request{RequireEqual: req.RequireEqual}, tell)
+			report, err := s.opts.Rebuilder.Rebuild(ctx, rebuilt.Request{RequireEqual: req.RequireEqual}, tell)
 			if report == nil {
 				return nil, err
 			}
@@ -94,14 +93,14 @@ func (s *Server) rebuild(x *exchange) error {
 	}, rebuildError)
 }
 
-func parseUntil(text string) (rebuild.Until, error) {
+func parseUntil(text string) (rebuilt.Until, error) {
 	if seq, err := strconv.ParseUint(text, 10, 64); err == nil && seq > 0 {
-		return rebuild.Until{Seq: seq}, nil
+		return rebuilt.Until{Seq: seq}, nil
 	}
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil && !at.IsZero() {
-		return rebuild.Until{Time: at}, nil
+		return rebuilt.Until{Time: at}, nil
 	}
-	return rebuild.Until{}, &query.Error{
+	return rebuilt.Until{}, &query.Error{
 		Code: query.InvalidField, Field: "until", Detail: "until must be a sequence of at least 1, or an instant such as 2026-01-31T12:00:00Z (RFC 3339)",
 	}
 }
@@ -109,9 +108,9 @@ func parseUntil(text string) (rebuild.Until, error) {
 // rebuildError turns an error of a rebuild into the answer to it.
 func rebuildError(err error) error {
 	switch {
-	case errors.Is(err, rebuild.ErrRunning):
+	case errors.Is(err, rebuilt.ErrRunning):
 		return &query.Error{Code: RebuildRunning, Detail: "one rebuild runs at a time; ask again when it has ended"}
-	case errors.Is(err, rebuild.ErrCannotBuild), errors.Is(err, rebuild.ErrNoRoom), errors.Is(err, rebuild.ErrExists), errors.Is(err, indexer.ErrOtherStream):
+	case errors.Is(err, rebuilt.ErrCannotBuild), errors.Is(err, rebuilt.ErrNoRoom), errors.Is(err, rebuilt.ErrExists):
 		return &query.Error{Code: CannotRebuild, Detail: err.Error()}
 	}
 	return err

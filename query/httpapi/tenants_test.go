@@ -35,7 +35,7 @@ func TestTenants(t *testing.T) {
 	f := newIngesting(t, func(o *Options) {
 		messages.index = o.Index.(*testIndex) //nolint:forcetypeassert // as newIngesting makes it
 		o.Quarantine, o.Settler, o.Verifier, o.Snapshotter = messages.index, messages, verifierOf(nil), snapshotterOf(nil)
-		o.SnapshotStore = &snapshotStub{list: []StoredSnapshot{{Name: mark}}}
+		o.SnapshotStore, o.Rebuilder = &snapshotStub{list: []StoredSnapshot{{Name: mark}}}, new(rebuilderStub)
 	})
 	for _, tenant := range []string{"acme", "other"} {
 		id := func(s string) string { return s + "-of-" + tenant }
@@ -196,6 +196,11 @@ func tenantProbes(t *testing.T, acme *ingesting, bad uint64) map[string][]intrus
 		{"all tenants with a rebuild", post, verifyPath, `{"rebuild":true}`, nil, 403},
 		{"a header", post, verifyPath, `{}`, named, 403},
 		{"its own", post, verifyPath, `{}`, []string{"Assigndex-Tenant", "other"}, 403},
+	}
+	probes[rebuildPath] = []intrusion{
+		{"all tenants", post, rebuildPath, `{}`, nil, 403},
+		{"as it was", post, rebuildPath, `{"until":"7"}`, nil, 403},
+		{"a header", post, rebuildPath, `{}`, named, 403},
 	}
 	probes[snapshotsPath] = []intrusion{
 		{"what is stored", get, snapshotsPath, "", nil, 403}, {"a header", get, snapshotsPath, "", named, 403},
