@@ -18,6 +18,10 @@ const (
 // stream knows before its messages are published one by one.
 const maxDuplicateRefusals = 3
 
+// maxUnserved is how often a connected server may fail to reach the stream's leader
+// before another one is connected to: it may be cut off from the others.
+const maxUnserved = 2
+
 // effort is the work on one batch.
 type effort struct {
 	since    time.Time // when it last made progress
@@ -62,7 +66,7 @@ func (p *Publisher) store(ctx context.Context, batch []*entry) error {
 // regain waits until another attempt makes sense: the stream answers, and there
 // is time left. The cause is what went wrong with the last one.
 func (p *Publisher) regain(ctx context.Context, rest []*entry, work *effort, cause error) error {
-	for {
+	for unserved := 0; ; {
 		if p.tooLate(rest, work.since) {
 			return fmt.Errorf("tried for %v: %w", p.stream.retryFor, cause)
 		}
@@ -84,6 +88,15 @@ func (p *Publisher) regain(ctx context.Context, rest []*entry, work *effort, cau
 			return fmt.Errorf("%w, after: %w", trouble.err, cause)
 		}
 		cause = trouble.err
+		if p.nc.IsConnected() {
+			unserved++
+		}
+		if unserved == maxUnserved && len(p.nc.Servers()) > 1 {
+			unserved, p.patience = 0, p.opts.AckTimeout
+			if err := p.nc.ForceReconnect(); err != nil {
+				return fmt.Errorf("%w, after: %w", err, cause)
+			}
+		}
 	}
 }
 

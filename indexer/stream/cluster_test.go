@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/assigndex/assigndex/events"
+	"github.com/assigndex/assigndex/events/publisher"
 	"github.com/assigndex/assigndex/indexer/stream"
 	"github.com/assigndex/assigndex/indexer/stream/streamtest"
 )
@@ -211,6 +213,41 @@ func TestAServerThatIsCutOffIsNotBelieved(t *testing.T) {
 				t.Errorf("Rejoin gave %+v", to)
 			}
 		})
+	}
+}
+
+// Clients stay connected to a server that was cut off from the others. They leave it
+// when it cannot reach the stream's leader.
+func TestAServerThatIsCutOffIsLeft(t *testing.T) {
+	c := newCluster(t)
+	c.publish(5)
+	c.lead("n1")
+	c.world.url = c.servers[last].ClientURL() + "," + c.world.url
+	f := c.follow(c.begin(), nats.DontRandomize(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	f.wait(5)
+	nc, err := nats.Connect(c.world.url, append(publisher.ConnectOptions(), nats.DontRandomize())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	p, err := publisher.New(t.Context(), nc, publisher.Options{AckTimeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.cut()()
+	m, err := publisher.NewRecord(events.GroupUpserted, []byte(`{"grp_id":"g"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*bounded)
+	defer cancel()
+	ack, err := p.Publish(ctx, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.wait(ack.LastSeq)
+	if err := p.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

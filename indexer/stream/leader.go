@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -27,6 +29,9 @@ const (
 	// successor, which sends a sign of life every second, before the next look.
 	looks     = 3
 	lookEvery = 2 * time.Second
+	// leaveAfter is for how long a server may fail to give a leader's word before another
+	// one is connected to: the one may be cut off from the others, and does not say so.
+	leaveAfter = 8 * time.Second
 )
 
 // errNoLeader says that nobody could speak for the stream. It passes.
@@ -64,28 +69,72 @@ func (r *Reader) info(ctx context.Context) (*jetstream.StreamInfo, error) {
 }
 
 func (r *Reader) lookUp(ctx context.Context) (jetstream.Stream, *jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	began := time.Now()
+	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	var before error
 	for {
-		s, err := r.js.Stream(ctx, r.stream)
+		s, err := r.js.Stream(limited, r.stream)
 		if err == nil {
 			if err = led(s.CachedInfo()); err == nil {
+				r.heard()
 				return s, s.CachedInfo(), nil
 			}
 			before = err
 		}
-		if !errors.Is(err, errNoLeader) {
-			if before != nil && ctx.Err() != nil {
-				err = before // it says more than that the time is over
+		if errors.Is(err, errNoLeader) {
+			select {
+			case <-limited.Done():
+			case <-time.After(askAgain):
+				continue
 			}
-			return nil, nil, fmt.Errorf("look up stream %s: %w", r.stream, err)
 		}
-		select {
-		case <-ctx.Done():
-			return nil, nil, fmt.Errorf("look up stream %s: %w", r.stream, err)
-		case <-time.After(askAgain):
+		if limited.Err() != nil && before != nil {
+			err = before // it says more than that the time is over
 		}
+		if ctx.Err() == nil && unserved(err) {
+			r.leave(began)
+		}
+		return nil, nil, fmt.Errorf("look up stream %s: %w", r.stream, err)
+	}
+}
+
+// unserved reports whether a server has failed to give anybody's word.
+func unserved(err error) bool {
+	answer, ok := errors.AsType[*jetstream.APIError](err)
+	return errors.Is(err, errNoLeader) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrNoResponders) ||
+		(ok && answer.Code == http.StatusServiceUnavailable)
+}
+
+// heard notes that the server that is connected to gave a leader's word.
+func (r *Reader) heard() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unheard = time.Time{}
+}
+
+// leave connects to another server, if there is one, when this one has given nobody's
+// word for too long. It was asked at the given time.
+func (r *Reader) leave(asked time.Time) {
+	if !r.nc.IsConnected() || len(r.nc.Servers()) < 2 {
+		return
+	}
+	r.mu.Lock()
+	if r.unheard.IsZero() {
+		r.unheard = asked
+	}
+	over := time.Since(r.unheard) >= leaveAfter
+	if over {
+		r.unheard = time.Time{} // the next one has as long
+	}
+	r.mu.Unlock()
+	if !over {
+		return
+	}
+	r.log.Warn().Str("server", r.nc.ConnectedUrlRedacted()).Str("stream", r.stream).
+		Msg("this server does not reach the stream's leader: connecting to another one")
+	if err := r.nc.ForceReconnect(); err != nil {
+		r.log.Debug().Err(err).Msg("the connection is closed")
 	}
 }
 

@@ -40,6 +40,7 @@ type Reader struct {
 	mu      sync.Mutex // guards what follows
 	head    Head
 	created time.Time // of the stream that Read found to be the index's; zero: none yet
+	unheard time.Time // since when the connected server gave no leader's word; zero: it does
 }
 
 const (
