@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/assigndex/assigndex/events/publisher"
@@ -212,32 +213,41 @@ func (s *source) stored(t *testing.T) (numbers []int) {
 }
 
 func readNumbers(ctx context.Context, js jetstream.JetStream) (numbers []int, err error) {
-	consumer, err := js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{})
+	s, err := js.Stream(ctx, streamName)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		m, err := consumer.Next(jetstream.FetchContext(ctx))
+	last := int(s.CachedInfo().State.LastSeq)
+	consumer, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{AckPolicy: jetstream.AckNonePolicy})
+	if err != nil {
+		return nil, err
+	}
+	for len(numbers) < last {
+		batch, err := consumer.Fetch(1000, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
 			return nil, err
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return nil, err
+		for m := range batch.Messages() {
+			meta, err := m.Metadata()
+			if err != nil {
+				return nil, err
+			}
+			var event struct {
+				ID string `json:"id"`
+			}
+			if err := json.Unmarshal(m.Data(), &event); err != nil {
+				return nil, err
+			}
+			number, err := strconv.Atoi(event.ID)
+			if err != nil || int(meta.Sequence.Stream) != len(numbers)+1 {
+				return nil, fmt.Errorf("sequence %d after %d holds %s: %w", meta.Sequence.Stream, len(numbers), m.Data(), err)
+			}
+			numbers = append(numbers, number)
 		}
-		var event struct {
-			ID string `json:"id"`
-		}
-		if err := json.Unmarshal(m.Data(), &event); err != nil {
-			return nil, err
-		}
-		number, err := strconv.Atoi(event.ID)
-		if err != nil || int(meta.Sequence.Stream) != len(numbers)+1 {
-			return nil, fmt.Errorf("sequence %d after %d holds %s: %w", meta.Sequence.Stream, len(numbers), m.Data(), err)
-		}
-		numbers = append(numbers, number)
-		if meta.NumPending == 0 {
-			return numbers, nil
+		// The server may not know yet of a consumer that another one has.
+		if err := batch.Error(); ctx.Err() != nil || (err != nil && !errors.Is(err, nats.ErrNoResponders)) {
+			return nil, errors.Join(err, ctx.Err())
 		}
 	}
+	return numbers, nil
 }

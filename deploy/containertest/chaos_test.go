@@ -19,7 +19,7 @@ var (
 )
 
 // fewFaults is how many there are in the short form.
-const fewFaults = 3
+const fewFaults = 2
 
 // TestChaos publishes events into a stream on three servers, lists them from two
 // replicas, and meanwhile stops, pauses and cuts off the servers, changes leaders,
