@@ -232,9 +232,14 @@ func (c *natsCluster) start(t *testing.T, node int) {
 
 func (c *natsCluster) pause(t *testing.T, node int) {
 	t.Helper()
-	if _, err := c.docker.ContainerPause(t.Context(), c.nodes[node].container.GetContainerID(), client.ContainerPauseOptions{}); err != nil {
-		t.Fatalf("pause %s: %v", c.nodes[node].name, err)
-	}
+	// A busy machine may fail to freeze processes the first time.
+	waitUntil(t, c.nodes[node].name+" is paused", func(ctx context.Context) error {
+		_, err := c.docker.ContainerPause(ctx, c.nodes[node].container.GetContainerID(), client.ContainerPauseOptions{})
+		if state, asked := c.nodes[node].container.State(ctx); asked == nil && state.Status == container.StatePaused {
+			return nil
+		}
+		return err
+	})
 }
 
 func (c *natsCluster) unpause(t *testing.T, node int) {

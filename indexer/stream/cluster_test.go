@@ -48,14 +48,15 @@ func newCluster(t *testing.T) *cluster {
 		o := &server.Options{
 			ServerName: fmt.Sprintf("n%d", i+1), Host: host, Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 			JetStream: true, StoreDir: t.TempDir(), Routes: routes[:last],
+			PingInterval: time.Second, MaxPingsOut: 3, // routes that are held are given up soon
 		}
-		// The last server connects to the others, and no other way is told.
+		// The last server connects to the others, and no other way is told that works.
 		o.Cluster.Name, o.Cluster.Host, o.Cluster.NoAdvertise = "test", host, true
 		if _, err := fmt.Sscan(port, &o.Cluster.Port); err != nil {
 			t.Fatal(err)
 		}
 		if i == last {
-			o.Routes = nil
+			o.Routes, o.Cluster.Advertise = nil, "127.0.0.1:1"
 			for _, p := range c.cuttable {
 				o.Routes = append(o.Routes, &url.URL{Scheme: "nats", Host: strings.TrimPrefix(p.URL(), "nats://")})
 			}
@@ -141,7 +142,7 @@ func (c *cluster) until(what string, ask func() error) {
 	c.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(2 * bounded)
+	deadline := time.After(4 * bounded)
 	for {
 		err := ask()
 		if err == nil {
