@@ -283,6 +283,26 @@ var mutants = []mutant{
 		storePkg, "^TestModel$",
 	},
 
+	// A stream on several servers.
+	{
+		"leader: whoever answers is believed", "indexer/stream/leader.go",
+		"if !replicated(info) {\n\t\treturn nil",
+		"if true {\n\t\treturn nil",
+		streamPkg, "CutOffIsNotBelieved",
+	},
+	{
+		"leader: a server that is cut off is kept", "indexer/stream/leader.go",
+		"if !over {",
+		"if true {",
+		streamPkg, "CutOffIsLeft",
+	},
+	{
+		"leader: what a server does not hold at the end is taken for erased", "indexer/stream/reader.go",
+		"case !erased:",
+		"case !erased && false:",
+		streamPkg, "ServerThatLags",
+	},
+
 	// The stream's identity.
 	{
 		"identity: a recreated stream is taken for the one of before", "indexer/stream/identity.go",

@@ -67,24 +67,10 @@ func connect(ctx context.Context) (provider *testcontainers.DockerProvider, err 
 	return provider, provider.Health(ctx)
 }
 
-// natsImage gives the image of the NATS server, pulled where it is absent, and
-// skips the test where it cannot be had.
+// natsImage gives the image of the NATS server.
 func natsImage(t *testing.T, provider *testcontainers.DockerProvider) string {
 	t.Helper()
-	image := os.Getenv(natsImageEnv)
-	if image == "" {
-		image = defaultNATSImage
-	}
-	_, absent := provider.Client().ImageInspect(t.Context(), image)
-	if absent == nil {
-		return image
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	if err := provider.PullImage(ctx, image); err != nil {
-		t.Skipf("the image %s is neither here nor can it be pulled (%s names another): %v", image, natsImageEnv, err)
-	}
-	return image
+	return pulled(t, provider, natsImageEnv, defaultNATSImage)
 }
 
 // natsServer is a NATS server in a container, on one port of this machine for

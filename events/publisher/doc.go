@@ -28,6 +28,9 @@
 // on the same TCP connection, are beyond the package's reach. ConnectOptions makes
 // such a connection end sooner.)
 //
+// Servers of a cluster that were cut off from the others: when the connected one does
+// not reach the stream's leader, the connection is made to another one it knows of.
+//
 // It publishes only what events.Decode accepts, never creates or changes a stream,
 // logs nothing, and never sends events in an order other than the caller's.
 //

@@ -14,6 +14,7 @@ import (
 // Error codes of JetStream, from the server's errors.json.
 const (
 	codeAccountResources     = 10002 // the account's limits are reached
+	codeNotAvailable         = 10008 // a cluster without a leader, as far as the server knows
 	codeInsufficient         = 10023 // the server's storage is used up
 	codeMemoryResources      = 10028
 	codeStorageResources     = 10047

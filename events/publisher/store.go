@@ -18,12 +18,18 @@ const (
 // stream knows before its messages are published one by one.
 const maxDuplicateRefusals = 3
 
+// maxUnserved is how often a connected server may give no answer of the stream's leader
+// before another one is connected to: it may be cut off from the others, and even take
+// itself for the leader.
+const maxUnserved = 2
+
 // effort is the work on one batch.
 type effort struct {
 	since    time.Time // when it last made progress
 	wait     time.Duration
 	refusals int  // for holding a duplicate
 	singly   bool // no atomic batch helps here
+	unserved int  // answers that did not come from the server that is connected
 }
 
 // store publishes one batch and returns when every entry is acknowledged or when
@@ -46,13 +52,14 @@ func (p *Publisher) store(ctx context.Context, batch []*entry) error {
 		}
 		trouble := p.attempt(ctx, rest, &work)
 		if trouble == nil {
-			work.since, work.wait = time.Now(), firstWait
+			work.since, work.wait, work.unserved = time.Now(), firstWait, 0
 			continue
 		}
 		p.proven = false
 		if trouble.final || ctx.Err() != nil {
 			return giveUp(rest, trouble.err)
 		}
+		p.leave(&work, trouble)
 		if err := p.regain(ctx, rest, &work, trouble.err); err != nil {
 			return giveUp(rest, err)
 		}
@@ -84,7 +91,21 @@ func (p *Publisher) regain(ctx context.Context, rest []*entry, work *effort, cau
 			return fmt.Errorf("%w, after: %w", trouble.err, cause)
 		}
 		cause = trouble.err
+		p.leave(work, trouble)
 	}
+}
+
+// leave connects to another server, if there is one, when this one has given no answer
+// of the stream's leader too often.
+func (p *Publisher) leave(work *effort, trouble *failure) {
+	if !p.nc.IsConnected() || (trouble.code != 0 && trouble.code != codeNotAvailable) {
+		return
+	}
+	if work.unserved++; work.unserved < maxUnserved || len(p.nc.Servers()) < 2 {
+		return
+	}
+	work.unserved = 0
+	_ = p.nc.ForceReconnect() // it fails when the connection is closed, which the next attempt finds
 }
 
 // tooLate reports whether entries may not be sent any more: the time for retries

@@ -5,6 +5,10 @@
 // incarnation, and one consumer: ephemeral, without acknowledgements, by start
 // sequence. The position lives in the index and nowhere else.
 //
+// It refuses to believe a server of a cluster that cannot speak for the stream: one
+// that was cut off from the others, or leads no more. It leaves such a server for
+// another one.
+//
 // It refuses to pass over anything in silence. Each time the consumer is made,
 // the stream's name, creation time, bounds and the message at the index's
 // watermark are compared with what the index remembers; then every message must

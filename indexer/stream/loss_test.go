@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 type lossy struct {
 	mu    sync.Mutex
 	lose  map[string]bool // bodies of messages that are lost, once each
+	deny  int             // so many answers with a message of the stream say that there is none
 	pumps sync.WaitGroup
 }
 
@@ -69,10 +71,24 @@ func (l *lossy) pump(from *bufio.Reader, to io.Writer) error {
 		if isMessage && strings.HasPrefix(fields[1], "assignments.") && l.loses(frame) {
 			continue
 		}
+		if isMessage && bytes.Contains(frame, []byte("stream_msg_get_response")) && l.denies() {
+			frame = slices.Concat([]byte(strings.Join(fields[:len(fields)-1], " ")), []byte(" "+strconv.Itoa(len(noMessage))+"\r\n"+noMessage+"\r\n"))
+		}
 		if _, err := to.Write(frame); err != nil {
 			return err
 		}
 	}
+}
+
+// noMessage is the answer of a server that does not hold the message.
+const noMessage = `{"type":"io.nats.jetstream.api.v1.stream_msg_get_response",` +
+	`"error":{"code":404,"err_code":10037,"description":"no message found"}}`
+
+func (l *lossy) denies() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deny--
+	return l.deny >= 0
 }
 
 func (l *lossy) loses(frame []byte) bool {
@@ -115,6 +131,31 @@ func TestLostMessagesAreReadAgain(t *testing.T) {
 			l.pumps.Wait()
 			if len(l.lose) > 0 {
 				t.Errorf("these were not lost: %v", l.lose)
+			}
+		})
+	}
+}
+
+// A server that lags holds nothing after a sequence. That nothing is there is not
+// believed before a server that has got past it says so.
+func TestAServerThatLagsIsNotTakenForAnErasure(t *testing.T) {
+	for name, lost := range map[string]string{"in between": "body 7.", "last": "body 12."} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			at := w.begin()
+			for i := range 12 {
+				if _, err := w.js.PublishMsg(t.Context(), message("body "+strconv.Itoa(i+1)+".")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := &lossy{lose: map[string]bool{lost: true}, deny: 2}
+			f := w.follow(at, nats.SetCustomDialer(l))
+			f.complete(12)
+			f.stop()
+			f.nc.Close()
+			l.pumps.Wait()
+			if len(l.lose) > 0 || l.deny > 1 {
+				t.Errorf("these were not lost: %v, and %d answers were not changed", l.lose, l.deny)
 			}
 		})
 	}

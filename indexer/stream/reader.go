@@ -40,6 +40,7 @@ type Reader struct {
 	mu      sync.Mutex // guards what follows
 	head    Head
 	created time.Time // of the stream that Read found to be the index's; zero: none yet
+	unheard time.Time // since when the connected server gave no leader's word; zero: it does
 }
 
 const (
@@ -86,16 +87,6 @@ func (r *Reader) Continues(ctx context.Context, at position.Position) error {
 		return err
 	}
 	return r.check(ctx, info, at, nil)
-}
-
-func (r *Reader) info(ctx context.Context) (*jetstream.StreamInfo, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	s, err := r.js.Stream(ctx, r.stream)
-	if err != nil {
-		return nil, fmt.Errorf("look up stream %s: %w", r.stream, err)
-	}
-	return s.CachedInfo(), nil
 }
 
 // infoFor looks the stream of an index up. That there is none is a Parting.
@@ -269,7 +260,7 @@ func (s *session) look(ctx context.Context) error {
 	next, err := s.messageFrom(ctx, s.at.Seq+1)
 	switch {
 	case errors.Is(err, errNoMessage):
-		return s.passErased(info.State.LastSeq)
+		return s.passTail(ctx, info.State.LastSeq)
 	case err != nil:
 		return err
 	case next.Seq == s.withheld:
@@ -324,10 +315,14 @@ func (s *session) confirmGap(ctx context.Context, seq uint64) error {
 		return fmt.Errorf("sequence %d was delivered after %d", seq, s.at.Seq)
 	}
 	first, err := s.messageFrom(ctx, missing)
-	if err != nil && !errors.Is(err, errNoMessage) {
+	switch {
+	case errors.Is(err, errNoMessage):
+		// Who answers has not got to seq, or seq was erased this moment. That proves nothing
+		// of the sequences before it.
+		return fmt.Errorf("sequence %d was delivered after %d, but whoever was asked does not hold it", seq, s.at.Seq)
+	case err != nil:
 		return err
-	}
-	if err == nil && first.Seq < seq {
+	case first.Seq < seq:
 		return fmt.Errorf("sequence %d was delivered after %d, but the stream holds %d", seq, s.at.Seq, first.Seq)
 	}
 	info, err := s.info(ctx)
@@ -338,6 +333,20 @@ func (s *session) confirmGap(ctx context.Context, seq uint64) error {
 		return err
 	}
 	return s.passErased(seq - 1)
+}
+
+// passTail passes over the sequences up to the stream's last one, if the server
+// confirms that its stream does not hold them.
+func (s *session) passTail(ctx context.Context, last uint64) error {
+	from := s.at.Seq + 1
+	erased, err := s.erased(ctx, from, last)
+	switch {
+	case err != nil:
+		return err
+	case !erased:
+		return fmt.Errorf("a server holds none of the sequences from %d to %d, but they are not known to be erased", from, last)
+	}
+	return s.passErased(last)
 }
 
 // passErased passes over the sequences up to one, which the stream was confirmed

@@ -25,10 +25,7 @@ import (
 // Without such a place the error is a Parting, and Head tells of it until the next
 // call; other errors pass. No Read may be under way.
 func (r *Reader) Rejoin(ctx context.Context, at position.Position, floor uint64, older Ladder) (position.Position, error) {
-	info, err := r.infoFor(ctx, at)
-	if err == nil {
-		err = r.check(ctx, info, at, older)
-	}
+	info, err := r.checked(ctx, at, older)
 	parting, ok := errors.AsType[*Parting](err)
 	if !ok {
 		if err == nil {
@@ -49,6 +46,26 @@ func (r *Reader) Rejoin(ctx context.Context, at position.Position, floor uint64,
 	}
 	r.setParted(parting)
 	return at, parting
+}
+
+// checked looks at the stream and compares it with what the index remembers. A
+// replicated stream is another one only when it is found so several times on end: what
+// one look has found may be the word of a leader that was replaced.
+func (r *Reader) checked(ctx context.Context, at position.Position, older Ladder) (*jetstream.StreamInfo, error) {
+	for look := 1; ; look++ {
+		info, err := r.infoFor(ctx, at)
+		if err == nil {
+			err = r.check(ctx, info, at, older)
+		}
+		if _, parted := errors.AsType[*Parting](err); !parted || info == nil || !replicated(info) || look == looks {
+			return info, err
+		}
+		select {
+		case <-ctx.Done():
+			return info, ctx.Err()
+		case <-time.After(lookEvery):
+		}
+	}
 }
 
 // ancestor finds the highest rung whose message the stream holds, by halves: the
