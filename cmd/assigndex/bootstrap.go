@@ -84,16 +84,16 @@ func (n *node) adopt(restored, dir string) error {
 
 // restoreNewest makes an index, for a rebuild, of the newest snapshot that the stream
 // reaches and that is of no later sequence, and gives its own.
-func (n *node) restoreNewest(ctx context.Context, dir string, atMost uint64) (uint64, error) {
-	reader := stream.NewReader(n.nc, n.js, n.cfg.Stream, n.log)
-	h, err := n.bucket.RestoreNewest(ctx, dir, snapshotbucket.RestoreOptions{
-		Suits: func(s snapshotbucket.Stored) error {
-			if s.At.Seq > atMost {
-				return fmt.Errorf("%w: it is of sequence %d, above %d", snapshotbucket.ErrUnsuited, s.At.Seq, atMost)
-			}
-			return suits(ctx, reader, s)
-		}, Room: n.disk.Room, Logger: n.log,
-	})
+func restoreNewest(
+	ctx context.Context, bucket *snapshotbucket.Bucket, reader *stream.Reader, dir string, atMost uint64, o snapshotbucket.RestoreOptions,
+) (uint64, error) {
+	o.Suits = func(s snapshotbucket.Stored) error {
+		if s.At.Seq > atMost {
+			return fmt.Errorf("%w: it is of sequence %d, above %d", snapshotbucket.ErrUnsuited, s.At.Seq, atMost)
+		}
+		return suits(ctx, reader, s)
+	}
+	h, err := bucket.RestoreNewest(ctx, dir, o)
 	return h.At.Seq, err
 }
 

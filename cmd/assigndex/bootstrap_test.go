@@ -144,6 +144,32 @@ func sameIdentity(x, y position.Identity) bool {
 	return x.Name == y.Name && x.Created.Equal(y.Created) && x.Incarnation == y.Incarnation && x.Partings == y.Partings
 }
 
+// flow publishes grants and revocations until stop is called.
+func (r *running) flow() (stop func()) {
+	ctx, cancel := context.WithCancel(r.t.Context())
+	flowing := make(chan error, 1)
+	go func() {
+		for i := 0; ; i++ {
+			body := fmt.Appendf(nil, `{"usr_id":"u%d","ent_id":"e%d","score":0.%d}`, i%900, i%5, i%10)
+			msg := &nats.Msg{Subject: events.Subject("default"), Data: body, Header: nats.Header{events.TypeHeader: {string(events.AssignmentUpserted)}}}
+			if i%3 == 0 {
+				msg.Header.Set(events.TypeHeader, string(events.AssignmentRevoked))
+			}
+			if _, err := r.js.PublishMsg(ctx, msg); err != nil {
+				flowing <- err
+				return
+			}
+		}
+	}()
+	return func() {
+		r.t.Helper()
+		cancel()
+		if err := <-flowing; !errors.Is(err, context.Canceled) {
+			r.t.Errorf("publishing ended with %v", err)
+		}
+	}
+}
+
 // A replica that begins with a snapshot, of a stream that no longer has what is in it,
 // says the same as one that has read all, at one sequence, while events flow; each takes
 // the cursors of the other.
@@ -159,21 +185,7 @@ func TestBootstrapUnderLoad(t *testing.T) {
 	a.trim(401)
 
 	// Events go on until both replicas have applied some of them.
-	ctx, stop := context.WithCancel(t.Context())
-	flowing := make(chan error, 1)
-	go func() {
-		for i := 0; ; i++ {
-			body := fmt.Appendf(nil, `{"usr_id":"u%d","ent_id":"e%d","score":0.%d}`, i%900, i%5, i%10)
-			msg := &nats.Msg{Subject: events.Subject("default"), Data: body, Header: nats.Header{events.TypeHeader: {string(events.AssignmentUpserted)}}}
-			if i%3 == 0 {
-				msg.Header.Set(events.TypeHeader, string(events.AssignmentRevoked))
-			}
-			if _, err := a.js.PublishMsg(ctx, msg); err != nil {
-				flowing <- err
-				return
-			}
-		}
-	}()
+	stop := a.flow()
 	b, log := startReplica(t, t.TempDir(), s, bootstrapping)
 	if text := log.String(); !strings.Contains(text, `"message":"the index begins with a snapshot"`) || !strings.Contains(text, "MiB/s") {
 		t.Errorf("the log: %s", text)
@@ -187,9 +199,6 @@ func TestBootstrapUnderLoad(t *testing.T) {
 		wantEqual(t, at, a, b)
 	}
 	stop()
-	if err := <-flowing; !errors.Is(err, context.Canceled) {
-		t.Errorf("publishing ended with %v", err)
-	}
 	for _, n := range []*running{a, b} {
 		n.await("/readyz", func(s sent) bool { return s.status == http.StatusOK })
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/rebuild"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
+	"github.com/assigndex/assigndex/indexer/stream/snapshotbucket"
 	"github.com/assigndex/assigndex/indexer/verify"
 )
 
@@ -107,7 +108,7 @@ func (n *node) rebuildOptions() rebuild.Options {
 		DataDir: n.cfg.DataDir, AcceptTrimmed: n.cfg.AcceptTrimmed, Thresholds: n.levels(), Disk: n.disk, Logger: n.log,
 		Stream:  func(context.Context, string) (verify.Stream, error) { return n.ownReader("assigndex rebuild") },
 		Store:   func(dir string) (*store.Store, error) { return store.Open(n.storeOptions(dir)) },
-		Restore: n.restoreNewest,
+		Restore: n.restoreForRebuild,
 	}
 }
 
@@ -124,4 +125,10 @@ func (n *node) ownReader(name string) (*ownReader, error) {
 func (n *node) applied() uint64 {
 	seq, _ := n.index.Applied()
 	return seq
+}
+
+// restoreForRebuild begins a rebuild with the newest snapshot in the object store.
+func (n *node) restoreForRebuild(ctx context.Context, dir string, atMost uint64) (uint64, error) {
+	reader := stream.NewReader(n.nc, n.js, n.cfg.Stream, n.log)
+	return restoreNewest(ctx, n.bucket, reader, dir, atMost, snapshotbucket.RestoreOptions{Room: n.disk.Room, Logger: n.log})
 }

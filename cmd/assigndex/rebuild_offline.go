@@ -15,6 +15,7 @@ import (
 	"github.com/assigndex/assigndex/indexer/audit"
 	"github.com/assigndex/assigndex/indexer/rebuild"
 	"github.com/assigndex/assigndex/indexer/store"
+	"github.com/assigndex/assigndex/indexer/stream/snapshotbucket"
 	"github.com/assigndex/assigndex/indexer/verify"
 	"github.com/assigndex/assigndex/query/client"
 )
@@ -65,13 +66,20 @@ func (p *program) offlineOptions(c config.Client, flags rebuildFlags) (rebuild.O
 	if _, err := stoppedIndex(flags.dataDir); err != nil && !errors.Is(err, store.ErrFormat) { // one of another version is rebuilt as well
 		return rebuild.Options{}, err
 	}
+	var source *ownReader // the last one, of which one is open at a time
 	return rebuild.Options{
 		DataDir: flags.dataDir, AcceptTrimmed: flags.acceptTrimmed, Logger: log,
 		Store: func(dir string) (*store.Store, error) {
 			return store.Open(store.Options{Dir: dir, StoredThresholds: true, Logger: log})
 		},
 		Stream: func(ctx context.Context, known string) (verify.Stream, error) {
-			return offlineStream(ctx, c, flags.dataDir, flags.natsURL, cmp.Or(known, flags.stream), log)
+			var err error
+			source, err = offlineReader(ctx, c, flags.dataDir, flags.natsURL, cmp.Or(known, flags.stream), log)
+			return source, err
+		},
+		Restore: func(ctx context.Context, dir string, atMost uint64) (uint64, error) {
+			bucket := snapshotbucket.New(source.js, source.name, snapshotbucket.Options{Logger: log})
+			return restoreNewest(ctx, bucket, source.Reader, dir, atMost, snapshotbucket.RestoreOptions{Logger: log})
 		},
 	}, nil
 }

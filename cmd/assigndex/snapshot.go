@@ -42,6 +42,10 @@ func (s snapshotter) Snapshot(ctx context.Context, begin func(seq uint64, stream
 		to.Writer = begin(h.At.Seq, h.At.Stream.Incarnation)
 		return nil
 	}})
+	if errors.Is(err, snapshot.ErrVersion) {
+		upgrading := &query.Error{Code: query.NotReady, Detail: "the index was written by an older version and is made again; ask again after that"}
+		return errors.Join(upgrading, err)
+	}
 	return err
 }
 

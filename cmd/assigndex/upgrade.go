@@ -17,7 +17,7 @@ import (
 type upgrade struct {
 	node   *node
 	stream interface {
-		Extent(ctx context.Context) (first, last uint64, err error)
+		Bounds(ctx context.Context) (created time.Time, first, last uint64, err error)
 	}
 
 	mu    sync.Mutex // guards what follows
@@ -49,7 +49,7 @@ func (u *upgrade) Head() stream.Head {
 // Ask is part of indexer.End.
 func (u *upgrade) Ask(ctx context.Context, _ time.Time) (stream.Head, error) {
 	asked := time.Now()
-	_, last, err := u.stream.Extent(ctx)
+	_, _, last, err := u.stream.Bounds(ctx)
 	if err != nil {
 		return stream.Head{}, err
 	}

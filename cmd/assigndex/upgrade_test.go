@@ -171,6 +171,9 @@ func TestOldRulesServeOn(t *testing.T) {
 		}
 		return nil
 	})
+	if code, out, errs := n.command("", "snapshot", "--api-key", key, filepath.Join(t.TempDir(), "s")); code != exitFailed || !strings.Contains(errs, "older version") {
+		t.Errorf("a snapshot of an index of older rules: %d, %s, %s", code, out, errs)
+	}
 	close(goOn)
 	if err := n.index.Wait(t.Context(), 11); err != nil {
 		t.Fatal(err)

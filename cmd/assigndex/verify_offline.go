@@ -25,13 +25,15 @@ import (
 // ownReader reads a stream over a connection of its own.
 type ownReader struct {
 	*stream.Reader
+	js      jetstream.JetStream
+	name    string // of the stream
 	closers []func()
 }
 
 // newOwnReader makes a reader that closes its connection, and then what else is given.
 func newOwnReader(nc *nats.Conn, name string, log zerolog.Logger, closers ...func()) (*ownReader, error) {
 	js, err := jetstream.New(nc)
-	r := &ownReader{closers: append([]func(){nc.Close}, closers...)}
+	r := &ownReader{js: js, name: name, closers: append([]func(){nc.Close}, closers...)}
 	if err != nil {
 		r.Close()
 		return nil, err
@@ -75,7 +77,7 @@ func (p *program) verifyOffline(ctx context.Context, c config.Client, flags veri
 		}
 	}
 	o.Stream = func(ctx context.Context) (verify.Stream, error) {
-		return offlineStream(ctx, c, flags.dataDir, flags.natsURL, st.Applied().Stream.Name, log)
+		return offlineReader(ctx, c, flags.dataDir, flags.natsURL, st.Applied().Stream.Name, log)
 	}
 	report, err := verify.New(verify.Only(st), o).Verify(ctx, r.At, r.Rebuild, func(p audit.Progress) { r.Progress(p.Check, p.Done, p.Of) })
 	if err != nil {
@@ -100,9 +102,9 @@ func stoppedIndex(dataDir string) (dir string, err error) {
 	return dir, err
 }
 
-// offlineStream opens the stream of a stopped server: in the NATS server that is
+// offlineReader opens the stream of a stopped server: in the NATS server that is
 // named, or in the one that is embedded.
-func offlineStream(ctx context.Context, c config.Client, dataDir string, natsURL bool, name string, log zerolog.Logger) (verify.Stream, error) {
+func offlineReader(ctx context.Context, c config.Client, dataDir string, natsURL bool, name string, log zerolog.Logger) (*ownReader, error) {
 	dir := filepath.Join(dataDir, "nats")
 	_, err := os.Stat(dir)
 	if natsURL || errors.Is(err, fs.ErrNotExist) {

@@ -8,6 +8,7 @@ const (
 	listingPkg = "./indexer/listing"
 	streamPkg  = "./indexer/stream"
 	indexerPkg = "./indexer"
+	rebuildPkg = "./indexer/rebuild"
 	queryPkg   = "./query"
 	httpPkg    = "./query/httpapi"
 	eventsPkg  = "./events"
@@ -401,6 +402,50 @@ var mutants = []mutant{
 		"FirstSeq: at.Seq + 1}",
 		"FirstSeq: 1}",
 		cmdPkg, "^TestSnapshotAndRestore$",
+	},
+
+	// Rebuilds.
+	{
+		"rebuild: the swap does not wait for the fresh index", "indexer/host.go",
+		"if err := s.Wait(ctx, at.Seq); err != nil {\n\t\t\treturn false, err",
+		"if err := s.Wait(ctx, 0); err != nil {\n\t\t\treturn false, err",
+		cmdPkg, "^TestRebuildUnderLoad$",
+	},
+	{
+		"rebuild: the index before is closed under its readers", "indexer/served.go",
+		"for s.readers.Load() > 0 {",
+		"for false {",
+		rebuildPkg, "^TestReadersAcrossTheSwap$",
+	},
+	{
+		"rebuild: who waits in the index before waits on", "indexer/served.go",
+		"before.store.Retire()",
+		"_ = before.store.Retire",
+		rebuildPkg, "^TestReadersAcrossTheSwap$",
+	},
+	{
+		"rebuild: another incarnation is swapped in", "indexer/host.go",
+		"if now.Stream.Incarnation != at.Stream.Incarnation {",
+		"if false {",
+		rebuildPkg, "^TestAnotherStreamIsNotSwapped$",
+	},
+	{
+		"rebuild: a difference is swapped in though it must not be", "indexer/rebuild/rebuild.go",
+		"if j.req.RequireEqual && j.report.Differs() {\n\t\treturn next.Stop()",
+		"if false {\n\t\treturn next.Stop()",
+		rebuildPkg, "^TestADifferenceIsReported$",
+	},
+	{
+		"rebuild: the fresh index has history from its end on only", "indexer/rebuild/fresh.go",
+		"Dir: dir, UpTo: upTo, Floor: floor,",
+		"Dir: dir, UpTo: upTo, Floor: max(floor, 1<<40),",
+		rebuildPkg, "^TestRebuild$",
+	},
+	{
+		"generation: the pointer is not followed", "indexer/generation/generation.go",
+		"return filepath.Join(data, name), err\n}\n\nfunc current(",
+		"return filepath.Join(data, first), err\n}\n\nfunc current(",
+		rebuildPkg, "^TestRebuild$",
 	},
 
 	// Tenants and keys.

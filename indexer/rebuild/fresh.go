@@ -33,6 +33,15 @@ func (j *job) fresh(dir string, like *position.Identity, floor, upTo uint64) (ui
 		return 0, err
 	}
 	defer source.Close()
+	if like != nil {
+		created, _, _, err := source.Bounds(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if !created.Equal(like.Created) { // its sequences are of another stream
+			like, floor = nil, 0
+		}
+	}
 	var told time.Time
 	at, err := indexer.Build(ctx, source, indexer.BuildOptions{
 		Dir: dir, UpTo: upTo, Floor: floor, AcceptTrimmed: j.AcceptTrimmed, Identity: like,
@@ -69,7 +78,7 @@ func (j *job) restored(ctx context.Context, source verify.Stream, dir string, fl
 	}
 	last := upTo
 	if last == 0 {
-		if _, last, err = source.Extent(ctx); err != nil {
+		if _, _, last, err = source.Bounds(ctx); err != nil {
 			return 0, err
 		}
 	}

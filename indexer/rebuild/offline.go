@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -62,9 +63,13 @@ func (j *job) offline(old *store.Store) error {
 	if err != nil {
 		return err
 	}
-	if old != nil && old.Applied().Seq > fresh.Applied().Seq {
+	switch {
+	case old != nil && old.Applied().Stream.Name != "" && !old.Applied().Stream.Created.Equal(fresh.Applied().Stream.Created):
+		j.skip("the index is of another stream: " + otherStream(old, fresh))
+		err = j.judge(nil, fresh)
+	case old != nil && old.Applied().Seq > fresh.Applied().Seq:
 		err = fmt.Errorf("%w: the stream ends at sequence %d, and the index has applied %d", ErrCannotBuild, fresh.Applied().Seq, old.Applied().Seq)
-	} else {
+	default:
 		err = j.judge(old, fresh)
 	}
 	if err := errors.Join(err, fresh.Close()); err != nil {
@@ -76,6 +81,13 @@ func (j *job) offline(old *store.Store) error {
 	j.tell(audit.Progress{Check: StepSwap})
 	j.report.Swapped, err = j.swap()
 	return err
+}
+
+// otherStream tells two streams apart.
+func otherStream(old, fresh *store.Store) string {
+	was, is := old.Applied().Stream, fresh.Applied().Stream
+	return fmt.Sprintf("%s, created %s; this one is %s, created %s",
+		was.Name, was.Created.Format(time.RFC3339Nano), is.Name, is.Created.Format(time.RFC3339Nano))
 }
 
 // empty makes sure that a directory is absent or empty.

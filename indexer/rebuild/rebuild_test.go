@@ -459,3 +459,30 @@ func TestAnotherStreamIsNotSwapped(t *testing.T) {
 		t.Errorf("%+v, %v, current is %s", report, err, current(t, data))
 	}
 }
+
+// Of a stopped server the index is built from whichever stream is there: that is how an
+// operator goes on after its own was lost.
+func TestOfflineFromAnotherStream(t *testing.T) {
+	seed, _ := random(t)
+	s := newSource(t, seed)
+	s.publish(60)
+	data := s.filled()
+	if err := s.js.DeleteStream(t.Context(), streamName); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: streamName, Subjects: []string{"assignments.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.publish(40)
+	kept, err := rebuild.Offline(t.Context(), options(s.url, data), rebuild.Request{RequireEqual: true}, nil)
+	if err != nil || kept.Swapped || !kept.Differs() {
+		t.Errorf("%+v, %v", kept, err)
+	}
+	report, err := rebuild.Offline(t.Context(), options(s.url, data), rebuild.Request{}, nil)
+	if err != nil || !report.Swapped || report.Seq != 40 || current(t, data) == "index" {
+		t.Fatalf("%+v, %v", report, err)
+	}
+	if got := s.digest(data); got != report.Digest || got != s.digest(s.filled()) {
+		t.Errorf("the digest is %s, told was %s", got, report.Digest)
+	}
+}

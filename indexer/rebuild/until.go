@@ -108,7 +108,7 @@ func (j *job) sequenceAt(instant time.Time) (seq uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	_, last, err := source.Extent(ctx)
+	_, _, last, err := source.Bounds(ctx)
 	if err != nil {
 		return 0, err
 	}

@@ -37,6 +37,9 @@ type WriteOptions struct {
 // It returns listing.ErrReplaced when the index was undone meanwhile, store.ErrDamaged
 // when a file of the index is damaged, and the errors of the context and of w.
 func Write(ctx context.Context, w io.Writer, st *store.Store, o WriteOptions) (Summary, error) {
+	if st.OldRules() {
+		return Summary{}, fmt.Errorf("write a snapshot: %w: the index is of older rules, and is to be made again first", ErrVersion)
+	}
 	export := st.Export()
 	defer export.Close()
 	tables, _ := st.Sizes()

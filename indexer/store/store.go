@@ -44,6 +44,7 @@ type Store struct {
 	fault  fault.Hook
 
 	thresholds rows.Thresholds
+	oldRules   bool // of the fold
 	// keepThresholds is Options.StoredThresholds; used by Open only.
 	keepThresholds bool
 
@@ -76,14 +77,15 @@ const blockCacheBytes = 64 << 20
 // undoes what a crash left above the watermark. It reads every table file first, and
 // returns ErrDamaged when one does not hold what was written to it.
 func Open(o Options) (*Store, error) {
-	if err := o.checkMarker(); err != nil {
+	age, err := o.checkMarker()
+	if err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	if err := refuseDamaged(o.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
 	var db *badger.DB
-	err := o.Fault.Step(fault.Open, func() (err error) {
+	err = o.Fault.Step(fault.Open, func() (err error) {
 		db, err = openBadger(o)
 		return err
 	})
@@ -98,7 +100,8 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, log: o.Logger, thresholds: *o.Thresholds, keepThresholds: o.StoredThresholds, fault: o.Fault,
-		advance: make(chan struct{}),
+		oldRules: age == OldRules,
+		advance:  make(chan struct{}),
 	}
 	if err := s.recover(); err != nil {
 		return nil, fmt.Errorf("open index in %s: %w", o.Dir, errors.Join(err, db.Close()))
@@ -106,14 +109,18 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-func (o Options) checkMarker() error {
+func (o Options) checkMarker() (Age, error) {
 	if o.OldRules {
 		if age, err := AgeOf(o.Dir); err != nil || age == OldRules {
-			return err
+			return age, err
 		}
 	}
-	return checkMarker(o.Dir)
+	return Current, checkMarker(o.Dir)
 }
+
+// OldRules reports whether the index is of older rules of the fold, as Options.OldRules
+// lets it be.
+func (s *Store) OldRules() bool { return s.oldRules }
 
 func openBadger(o Options) (*badger.DB, error) {
 	opts := badger.DefaultOptions(o.Dir).

@@ -75,10 +75,10 @@ func TestMarkerRefusals(t *testing.T) {
 		}, []string{"000001.sst"}},
 		{"a later format", func(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, markerFile), fmt.Sprintf(`{"format":%d,"fold":%d}`, store.Format+1, fold.Version))
-		}, []string{fmt.Sprint("format ", store.Format+1), fmt.Sprint("format ", store.Format), "rebuilt from the stream"}},
+		}, []string{fmt.Sprint("format ", store.Format+1), fmt.Sprint("format ", store.Format), "rebuild --data-dir"}},
 		{"an earlier fold", func(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, markerFile), fmt.Sprintf(`{"format":%d,"fold":%d}`, store.Format, fold.Version-1))
-		}, []string{fmt.Sprint("fold ", fold.Version-1), fmt.Sprint("fold ", fold.Version), "rebuilt from the stream"}},
+		}, []string{fmt.Sprint("fold ", fold.Version-1), fmt.Sprint("fold ", fold.Version), "rebuild --data-dir"}},
 		{"a marker without versions", func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, markerFile), `{}`) }, []string{"format 0"}},
 		{"a corrupt marker", func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, markerFile), "\x00\x00") }, []string{markerFile, "cannot be read"}},
 		{"an empty marker", func(t *testing.T, dir string) { writeFile(t, filepath.Join(dir, markerFile), "") }, []string{markerFile, "cannot be read"}},

@@ -87,13 +87,3 @@ func (r *Reader) Ask(ctx context.Context, since time.Time) (Head, error) {
 	r.sawEnd(info, asked)
 	return r.Head(), nil
 }
-
-// Extent asks for the first and the last sequence of the stream, whichever stream it is.
-// An empty one begins behind its last.
-func (r *Reader) Extent(ctx context.Context) (first, last uint64, err error) {
-	info, err := r.info(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	return info.State.FirstSeq, info.State.LastSeq, nil
-}

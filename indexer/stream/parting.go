@@ -80,7 +80,7 @@ func (p *Parting) What() string {
 
 // Remedy says what an operator can do when the index cannot go on by itself.
 func (p *Parting) Remedy() string {
-	const rebuild = "stop the server, move its index directory away and start it again, so that the index is built anew from the stream"
+	const rebuild = "stop the server and have the index built from the stream that is there, with rebuild --data-dir"
 	switch p.Kind {
 	case Missing:
 		return "restore the stream, and reading goes on; or " + rebuild

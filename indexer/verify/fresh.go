@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,8 +20,8 @@ import (
 // Stream is where an index is built from.
 type Stream interface {
 	indexer.Stream
-	// Extent asks for the first and the last sequence of the stream.
-	Extent(ctx context.Context) (first, last uint64, err error)
+	// Bounds asks for the stream's first and last sequence and for when it was created.
+	Bounds(ctx context.Context) (created time.Time, first, last uint64, err error)
 	Close()
 }
 
@@ -45,19 +44,20 @@ func Sweep(dir string) error {
 
 // rebuild builds an index afresh up to the sequence, and compares.
 func (r *run) rebuild(src *Source) (err error) {
-	dir, err := os.MkdirTemp(r.opts.WorkDir, freshPrefix)
+	work, err := os.MkdirTemp(r.opts.WorkDir, freshPrefix)
 	if err != nil {
 		return fmt.Errorf("make a directory for an index to compare with: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	st, err := store.Open(store.Options{Dir: filepath.Join(dir, "index"), Logger: zerolog.Nop(), Temporary: true})
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	dir := filepath.Join(work, "index")
+	if r.report.Erased, err = r.build(dir); err != nil {
+		return fmt.Errorf("build an index afresh up to sequence %d: %w", r.report.Seq, err)
+	}
+	st, err := store.Open(store.Options{Dir: dir, Logger: zerolog.Nop(), Temporary: true})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	if r.report.Erased, err = r.build(st); err != nil {
-		return fmt.Errorf("build an index afresh up to sequence %d: %w", r.report.Seq, err)
-	}
 	view, err := st.View(r.report.Seq)
 	if err != nil {
 		return err
@@ -67,8 +67,9 @@ func (r *run) rebuild(src *Source) (err error) {
 	return r.check(src, audit.CheckRebuild, func() (audit.Check, error) { return audit.Compare(src, fresh, r.opts.Limit) })
 }
 
-// build applies the stream from its beginning to the sequence of the report.
-func (r *run) build(st *store.Store) (erased uint64, err error) {
+// build applies the stream from its beginning to the sequence of the report, without
+// history: what is compared is the state there.
+func (r *run) build(dir string) (erased uint64, err error) {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	source, err := r.opts.Stream(ctx)
@@ -76,65 +77,31 @@ func (r *run) build(st *store.Store) (erased uint64, err error) {
 		return 0, err
 	}
 	defer source.Close()
-	upTo := &upTo{Stream: source, last: r.report.Seq, stream: r.store.Applied().Stream}
-	x := indexer.New(st, upTo, indexer.Options{History: time.Minute, Logger: r.opts.Logger.Level(zerolog.ErrorLevel)})
-	ended := make(chan error, 1)
-	go func() {
-		defer close(ended)
-		ended <- x.Run(ctx)
-	}()
-	err = r.follow(ctx, st, upTo, ended)
-	cancel()
-	for more := range ended { // nothing is closed under it
-		err = errors.Join(err, more)
-	}
-	return upTo.erasedSoFar(), err
-}
-
-// followEvery is how often an index that is built is looked at.
-const followEvery = 200 * time.Millisecond
-
-// follow waits until the index has been built, or its run has ended before that.
-func (r *run) follow(ctx context.Context, st *store.Store, s *upTo, ended <-chan error) error {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	built := make(chan error, 1)
-	go func() { built <- st.Wait(ctx, s.last) }()
-	for {
-		select {
-		case err := <-built:
-			return err
-		case err := <-ended:
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case errors.Is(err, stream.ErrTrimmed), errors.Is(err, stream.ErrMismatch):
-				return fmt.Errorf("%w: %w", audit.ErrCannotRebuild, err)
-			case err == nil:
-				return errors.New("it ended too early")
-			}
-			return err
-		case <-tick.C:
-			r.tell(audit.Progress{Check: audit.CheckBuild, Done: int64(st.Applied().Seq), Of: int64(s.last)}) //nolint:gosec // sequences
-			if head := s.Stream.Head(); !head.Asked.IsZero() && head.Seq < s.last {
-				return fmt.Errorf("%w: the stream ends at sequence %d", audit.ErrCannotRebuild, head.Seq)
-			}
+	counted := &counting{Stream: source, last: r.report.Seq, stream: r.store.Applied().Stream}
+	_, err = indexer.Build(ctx, counted, indexer.BuildOptions{
+		Dir: dir, UpTo: r.report.Seq, Floor: r.report.Seq, Logger: r.opts.Logger.Level(zerolog.ErrorLevel),
+		Progress: func(p indexer.BuildProgress) {
+			r.tell(audit.Progress{Check: audit.CheckBuild, Done: int64(p.Applied), Of: int64(r.report.Seq)}) //nolint:gosec // sequences
+		},
+	})
+	for _, final := range []error{stream.ErrTrimmed, stream.ErrMismatch, indexer.ErrStreamEnds} {
+		if errors.Is(err, final) {
+			return 0, fmt.Errorf("%w: %w", audit.ErrCannotRebuild, err)
 		}
 	}
+	return counted.erased, err
 }
 
-// upTo is a stream that ends at a sequence.
-type upTo struct {
+// counting is a stream of which is counted what it no longer holds.
+type counting struct {
 	Stream
-	last   uint64
+	last   uint64            // up to here
 	stream position.Identity // that it must be
-
-	mu     sync.Mutex // guards erased
-	erased uint64     // messages up to last that are not in the stream
+	erased uint64            // owned by the goroutine that reads, until it has ended
 }
 
 // Begin is part of indexer.Stream.
-func (s *upTo) Begin(ctx context.Context, trimmed bool) (position.Position, error) {
+func (s *counting) Begin(ctx context.Context, trimmed bool) (position.Position, error) {
 	at, err := s.Stream.Begin(ctx, trimmed)
 	if err != nil {
 		return at, err
@@ -146,42 +113,14 @@ func (s *upTo) Begin(ctx context.Context, trimmed bool) (position.Position, erro
 	return at, nil
 }
 
-// Read is part of indexer.Stream. Behind the last sequence it delivers nothing more
-// until the context ends. A stream that parts meanwhile ends the build: what was
-// built so far is of no use.
-func (s *upTo) Read(ctx context.Context, at position.Position, older stream.Ladder, deliver func(*stream.Message) error) error {
-	err := s.Stream.Read(ctx, at, older, func(m *stream.Message) error {
-		if first := m.Seq + 1 - uint64(max(m.Erased, 1)); first > s.last { //nolint:gosec // not negative
-			<-ctx.Done()
-			return ctx.Err()
-		}
+// Read is part of indexer.Stream.
+func (s *counting) Read(ctx context.Context, at position.Position, older stream.Ladder, deliver func(*stream.Message) error) error {
+	return s.Stream.Read(ctx, at, older, func(m *stream.Message) error {
 		if m.Erased > 0 {
-			part := *m
-			if m.Seq > s.last { // a run of erased messages that goes on behind it
-				part.Seq, part.Erased = s.last, m.Erased-int(m.Seq-s.last) //nolint:gosec // less than Erased
+			if first := m.Seq + 1 - uint64(m.Erased); first <= s.last { //nolint:gosec // not negative
+				s.erased += min(m.Seq, s.last) + 1 - first
 			}
-			s.mu.Lock()
-			s.erased += uint64(part.Erased) //nolint:gosec // not negative
-			s.mu.Unlock()
-			m = &part
 		}
 		return deliver(m)
 	})
-	if parting, parted := errors.AsType[*stream.Parting](err); parted {
-		return fmt.Errorf("%w: %s", stream.ErrMismatch, parting.What())
-	}
-	return err
-}
-
-// Head is part of indexer.Stream.
-func (s *upTo) Head() stream.Head {
-	head := s.Stream.Head()
-	head.Seq = min(head.Seq, s.last)
-	return head
-}
-
-func (s *upTo) erasedSoFar() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.erased
 }
