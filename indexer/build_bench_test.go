@@ -2,11 +2,13 @@ package indexer_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"flag"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -24,7 +26,7 @@ import (
 )
 
 var (
-	buildEventsFlag = flag.Int("build.events", 100_000, "how many events BenchmarkBuild's stream has, about")
+	buildEventsFlag = flag.Int("build.events", 0, "how many events BenchmarkBuild's stream has, about; 0: ASSIGNDEX_BENCH_ROWS, or 100,000")
 	buildAloneFlag  = flag.Bool("build.alone", false, "let BenchmarkBuild measure Build without the Indexer")
 	buildFloorFlag  = flag.Bool("build.floor", false, "let BenchmarkBuild keep no history, as a rebuild of an old stream does")
 )
@@ -37,7 +39,7 @@ var (
 //
 //	go test ./indexer -run xxx -bench 'Build$' -benchtime 1x -build.events 10000000 -timeout 60m
 func BenchmarkBuild(b *testing.B) {
-	company := sample.Company{Assignments: *buildEventsFlag * 100 / 113, Seed: 1}
+	company := sample.Company{Assignments: buildEvents(b) * 100 / 113, Seed: 1}
 	server := streamtest.Start(b)
 	nc := streamtest.Connect(b, server, append(publisher.ConnectOptions(), server.InProcess())...)
 	js, last := fill(b, nc, company)
@@ -68,6 +70,19 @@ func BenchmarkBuild(b *testing.B) {
 	b.ReportMetric(float64(most.anon)/1e6, "anon-MB")
 	b.ReportMetric(float64(base.rss)/1e6, "base-MB")
 	b.ReportMetric(float64(size)/1e6, "index-MB")
+}
+
+func buildEvents(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("ASSIGNDEX_BENCH_ROWS")
+	if *buildEventsFlag > 0 || text == "" {
+		return cmp.Or(*buildEventsFlag, 100_000)
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		b.Fatalf("ASSIGNDEX_BENCH_ROWS: want a number above 0, not %q", text)
+	}
+	return n
 }
 
 // forgetIDs lets the server forget the ids of what was published just now, by which it

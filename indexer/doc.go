@@ -10,6 +10,11 @@
 // It refuses to serve requests and to know their form: Index is the read side
 // that the query packages are given.
 //
+// Build makes a fresh index of a stream by the same rules, faster, with nothing to read
+// before it is over. A Host keeps one index, a generation, up with the stream and lets
+// another one take its place while readers read: who has begun to read in the one
+// before ends there, and it is not closed before that.
+//
 // Concurrency: Run has three goroutines in a row: one reads and decodes, one
 // folds into batches, one makes batches durable and moves the watermark. The one
 // before it is at most one batch ahead, above the watermark, where nobody reads.

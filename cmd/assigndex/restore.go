@@ -150,7 +150,7 @@ func (r *restoring) checkStream(ctx context.Context, h snapshot.Header) error {
 	if err != nil {
 		return err
 	}
-	err = stream.NewReader(nc, js, h.At.Stream.Name, r.clientLog()).Continues(ctx, h.At)
+	err = stream.NewReader(nc, js, h.At.Stream.Name, r.clientLog()).Reaches(ctx, h.At)
 	parting, parted := errors.AsType[*stream.Parting](err)
 	switch {
 	case !parted:

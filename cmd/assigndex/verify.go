@@ -182,7 +182,8 @@ func (b *verifyBar) show(check string, done, of int64) {
 		b.end()
 		b.check = check
 		b.bar = progressbar.NewOptions64(max(of, 1), progressbar.OptionSetWriter(b.p.err), progressbar.OptionSetDescription(check),
-			progressbar.OptionShowBytes(check == audit.CheckFiles), progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionShowBytes(check == audit.CheckFiles), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 	}
 	b.bar.ChangeMax64(max(of, 1))

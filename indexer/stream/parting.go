@@ -87,8 +87,8 @@ func (p *Parting) Remedy() string {
 	case OtherName:
 		return "name the right stream, or " + rebuild
 	case Trimmed:
-		return "restore a stream or an index that has what is missing, or let a new index begin with a snapshot: " + rebuild +
-			", with --bootstrap; or, if what is missing may be lost, the same with --accept-trimmed-stream"
+		return "restore a stream or an index that has what is missing; or " + rebuild + ", which begins with the newest snapshot that suits; " +
+			"or, if what is missing may be lost, the same with --accept-trimmed-stream"
 	default:
 		return "restore the stream, or point the server at the right one, and reading goes on; or " + rebuild
 	}

@@ -79,16 +79,6 @@ func (r *Reader) Begin(ctx context.Context, trimmed bool) (position.Position, er
 	return at, nil
 }
 
-// Continues returns nil when an index at a position can read the stream on, a *Parting
-// when the stream is not the index's or lacks messages, and other errors that pass.
-func (r *Reader) Continues(ctx context.Context, at position.Position) error {
-	info, err := r.infoFor(ctx, at)
-	if err != nil {
-		return err
-	}
-	return r.check(ctx, info, at, nil)
-}
-
 // infoFor looks the stream of an index up. That there is none is a Parting.
 func (r *Reader) infoFor(ctx context.Context, at position.Position) (*jetstream.StreamInfo, error) {
 	info, err := r.info(ctx)
