@@ -151,13 +151,17 @@ func (s *Successor) Wait(ctx context.Context, seq uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	applied := make(chan error, 1)
-	go func() { applied <- s.run.Store.Wait(ctx, seq) }()
+	go func() {
+		defer close(applied)
+		applied <- s.run.Store.Wait(ctx, seq)
+	}()
 	select {
 	case err := <-applied:
 		return err
 	case <-s.run.ended:
 		cancel()
-		<-applied
+		for range applied { // it ends with the context
+		}
 		if s.run.err != nil {
 			return fmt.Errorf("keep the new index up with its stream: %w", s.run.err)
 		}

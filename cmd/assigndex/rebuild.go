@@ -64,7 +64,7 @@ func (p *program) rebuildCommand() *cobra.Command {
 	f.StringVar(&flags.output, "output", "text", "text or json")
 	f.StringVar(&flags.dataDir, "data-dir", "", "rebuild in the data directory of a stopped server")
 	f.BoolVar(&flags.acceptTrimmed, "accept-trimmed-stream", false, "with --data-dir: build of a stream that has lost its first events what the rest says")
-	f.StringVar(&flags.stream, "stream", "ASSIGNMENTS", "with --data-dir: the stream, for --until and for an index that cannot be read; one that can be read knows its own")
+	f.StringVar(&flags.stream, "stream", "ASSIGNMENTS", "with --data-dir: the stream, for --until and for an index that cannot be read; others know their own")
 	return cmd
 }
 

@@ -106,7 +106,10 @@ func (j *job) catchUp(ctx context.Context, st *store.Store, s *ending) error {
 	x := indexer.New(st, s, indexer.Options{History: forever, Disk: j.Disk, Logger: j.Logger.Level(zerolog.WarnLevel)})
 	ended, applied := make(chan error, 1), make(chan error, 1)
 	go func() { ended <- x.Run(ctx) }()
-	go func() { applied <- st.Wait(ctx, s.last) }()
+	go func() {
+		defer close(applied)
+		applied <- st.Wait(ctx, s.last)
+	}()
 	tick := time.NewTicker(buildTells)
 	defer tick.Stop()
 	for {
@@ -116,7 +119,8 @@ func (j *job) catchUp(ctx context.Context, st *store.Store, s *ending) error {
 			return errors.Join(err, <-ended)
 		case err := <-ended:
 			cancel()
-			<-applied
+			for range applied { // it ends with the context
+			}
 			return cmp.Or(err, context.Cause(ctx))
 		case <-tick.C:
 			j.tell(audit.Progress{Check: StepBuild, Done: int64(st.Applied().Seq), Of: int64(s.last)}) //nolint:gosec // sequences

@@ -20,13 +20,17 @@ import (
 	"github.com/assigndex/assigndex/indexer/verify"
 )
 
-// What is asked and said is package rebuilt's.
-type (
-	Request     = rebuilt.Request
-	Report      = rebuilt.Report
-	Until       = rebuilt.Until
-	UntilReport = rebuilt.UntilReport
-)
+// Request says what to do.
+type Request = rebuilt.Request
+
+// Report tells what was built, compared and swapped.
+type Report = rebuilt.Report
+
+// Until says where a build ends.
+type Until = rebuilt.Until
+
+// UntilReport tells what was built up to there.
+type UntilReport = rebuilt.UntilReport
 
 // Errors, all of which leave the index as it was.
 var (

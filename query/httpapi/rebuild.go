@@ -86,7 +86,9 @@ func (s *Server) rebuild(x *exchange) error {
 		return err
 	}
 	if req.RequireEqual {
-		return &query.Error{Code: query.ConflictingFields, Field: "require_equal", Detail: "with until nothing is compared and nothing is swapped; leave one out"}
+		return &query.Error{
+			Code: query.ConflictingFields, Field: "require_equal", Detail: "with until nothing is compared and nothing is swapped; leave one out",
+		}
 	}
 	return s.long(x, "a build", func(ctx context.Context, tell func(audit.Progress)) (any, error) {
 		return s.opts.Rebuilder.BuildUntil(ctx, until, tell)

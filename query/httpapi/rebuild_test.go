@@ -70,6 +70,8 @@ func rebuildLast(t *testing.T, a answer) (report map[string]any, failed *problem
 	return last.Report, last.Error
 }
 
+func isTrue(v any) bool { b, ok := v.(bool); return ok && b }
+
 func examineRebuild(t *testing.T, e *exam, _ *contractFixture) {
 	stub := new(rebuilderStub)
 	f := newContractFixture(t, func(o *Options) { o.Rebuilder = stub })
@@ -81,10 +83,10 @@ func examineRebuild(t *testing.T, e *exam, _ *contractFixture) {
 	legal := func(q question, body string) question { q.body = body; return q }
 	illegal := func(q question) question { q.illegal = true; return q }
 
-	if report, _ := rebuildLast(t, ask(f.operator, plain.with(200, "", ""))); report["swapped"] != true || !stub.request.RequireEqual {
+	if report, _ := rebuildLast(t, ask(f.operator, plain.with(200, "", ""))); !isTrue(report["swapped"]) || !stub.request.RequireEqual {
 		t.Errorf("%v, %+v", report, stub.request)
 	}
-	if report, _ := rebuildLast(t, ask(f.operator, headers(legal(plain.with(200, "", ""), `{}`), "Assigndex-Stream", incarnation))); report["swapped"] != true || stub.request.RequireEqual {
+	if report, _ := rebuildLast(t, ask(f.operator, headers(legal(plain.with(200, "", ""), `{}`), "Assigndex-Stream", incarnation))); !isTrue(report["swapped"]) || stub.request.RequireEqual {
 		t.Errorf("%v, %+v", report, stub.request)
 	}
 	instant := time.Date(2026, 1, 31, 12, 0, 0, 5, time.UTC)
@@ -153,7 +155,7 @@ func examineRebuild(t *testing.T, e *exam, _ *contractFixture) {
 	}
 	// What fails behind the swap is no reason to say that it was not done.
 	*stub = rebuilderStub{fails: errors.New("disk"), both: true}
-	if report, _ := rebuildLast(t, ask(f.operator, legal(plain.with(200, "", ""), `{}`))); report["swapped"] != true {
+	if report, _ := rebuildLast(t, ask(f.operator, legal(plain.with(200, "", ""), `{}`))); !isTrue(report["swapped"]) {
 		t.Errorf("%v", report)
 	}
 }
