@@ -45,8 +45,9 @@ var sections = []section{
 	},
 	{
 		title: "Rebuild",
-		text: "A million events from a filled embedded stream to a fresh index that is durable, as a rebuild makes it, and by " +
-			"the live path in the same run, in events a second. rss-MB is the most memory of the whole process, the stream's server included. Aim: ratio/live of at least 2.",
+		text: "A million events from a filled embedded stream to a fresh index that is durable, as a rebuild makes it, and by the " +
+			"live path in the same run, in events a second. rss-MB is the most memory of the whole process, the stream's server " +
+			"included. Aim: ratio/live of at least 2.",
 		pkg: "./indexer", pattern: "^BenchmarkBuild$", time: "1x", rows: "1000000",
 	},
 	{
