@@ -99,8 +99,14 @@ type build struct {
 func (b *build) run(ctx context.Context) (at position.Position, err error) {
 	o := b.opts
 	b.builder, err = store.NewBuilder(store.BuildOptions{
-		Dir: o.Dir, Floor: o.Floor, Memory: o.Memory, Thresholds: o.Thresholds, Fault: o.Fault,
-		Room: func() error { return o.Disk.Wait(ctx) },
+		// Of the sequences before the first one that is read nothing is known.
+		Dir: o.Dir, Floor: max(o.Floor, b.mark.Seq), Memory: o.Memory, Thresholds: o.Thresholds, Fault: o.Fault,
+		Room: func() error {
+			if err := ctx.Err(); err != nil { // writing tables knows no other end
+				return err
+			}
+			return o.Disk.Wait(ctx)
+		},
 	})
 	if err != nil {
 		return b.mark, err

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/assigndex/assigndex/indexer/position"
 	"github.com/assigndex/assigndex/indexer/store"
 )
 
@@ -38,7 +40,7 @@ type Host struct {
 	opts  Options
 	log   zerolog.Logger
 
-	handing sync.Mutex // held while one generation takes the place of another
+	handing sync.Mutex // held while one generation takes the place of another, not while readers leave
 
 	base    context.Context //nolint:containedctx // of Run, which all that it starts ends with
 	running chan struct{}   // closed when base is set
@@ -157,6 +159,9 @@ func (s *Successor) Wait(ctx context.Context, seq uint64) error {
 	}()
 	select {
 	case err := <-applied:
+		if cause := context.Cause(ctx); err != nil && errors.Is(cause, errBehind) {
+			return cause
+		}
 		return err
 	case <-s.run.ended:
 		cancel()
@@ -185,6 +190,16 @@ var ErrOtherStream = errors.New("the two indexes are of different incarnations o
 // the generation is stopped and closed. After a take-over that failed later, such as in
 // closing the one before, err is not nil and taken is true; see Settle.
 func (s *Successor) TakeOver(ctx context.Context, swap func() (done bool, err error)) (taken bool, err error) {
+	taken, err = s.takeOver(ctx, swap)
+	if !taken {
+		return false, err
+	}
+	// Not with the lock: readers may take hours, and Run looks after the new one by then.
+	return true, errors.Join(err, s.host.Settle(ctx))
+}
+
+// takeOver is TakeOver without the wait for readers.
+func (s *Successor) takeOver(ctx context.Context, swap func() (done bool, err error)) (taken bool, err error) {
 	h := s.host
 	h.handing.Lock()
 	defer h.handing.Unlock()
@@ -203,8 +218,13 @@ func (s *Successor) TakeOver(ctx context.Context, swap func() (done bool, err er
 	h.mu.Lock()
 	h.current, h.retired = s.run, append(h.retired, retired{before.Generation, readers})
 	h.mu.Unlock()
-	return true, errors.Join(err, h.Settle(ctx))
+	return true, err
 }
+
+// handOverLimit is for how long nothing is applied to what is served.
+const handOverLimit = time.Minute
+
+var errBehind = errors.New("the new index does not apply what the one before has")
 
 // handOver makes sure that the new generation can take the place of the one before,
 // whose run has ended, and swaps.
@@ -213,19 +233,33 @@ func (s *Successor) handOver(ctx context.Context, before *run, swap func() (bool
 	if at.Stream.Name == "" {
 		return swap() // readers were given nothing
 	}
+	if err := s.goesOn(at); err != nil { // or it would be waited for without an end, maybe
+		return false, err
+	}
 	if before.Stream != nil {
+		ctx, cancel := context.WithTimeoutCause(ctx, handOverLimit, errBehind)
+		defer cancel()
 		if err := s.Wait(ctx, at.Seq); err != nil {
 			return false, err
 		}
 	}
-	now := s.run.Store.Applied()
-	if now.Stream.Incarnation != at.Stream.Incarnation {
-		return false, fmt.Errorf("%w: %s and %s", ErrOtherStream, at.Stream.Incarnation, now.Stream.Incarnation)
+	if err := s.goesOn(at); err != nil { // it may have been undone meanwhile
+		return false, err
 	}
-	if now.Seq < at.Seq {
+	if now := s.run.Store.Applied(); now.Seq < at.Seq {
 		return false, fmt.Errorf("the new index has applied sequence %d only, readers were given %d", now.Seq, at.Seq)
 	}
 	return swap()
+}
+
+// goesOn makes sure that sequences of the new generation are of the incarnation of a
+// position that readers were given.
+func (s *Successor) goesOn(at position.Position) error {
+	now := s.run.Store.Applied()
+	if now.Stream.Incarnation != at.Stream.Incarnation {
+		return fmt.Errorf("%w: %s and %s", ErrOtherStream, at.Stream.Incarnation, now.Stream.Incarnation)
+	}
+	return nil
 }
 
 // Settle returns when every generation that was replaced is closed, for which nobody

@@ -19,6 +19,15 @@ import (
 // the stream by a reader over the node's own connection. One that an older version of
 // this program wrote is made again beside what is served; see upgrade.
 func (n *node) openIndex(ctx context.Context, reader *stream.Reader) error {
+	if err := os.MkdirAll(n.cfg.DataDir, 0o700); err != nil {
+		return err
+	}
+	// The lock of the index does not do: which that is a rebuild of a stopped server may
+	// be changing now.
+	var err error
+	if n.unlock, err = generation.Lock(n.cfg.DataDir); err != nil {
+		return err
+	}
 	dir, err := generation.Current(n.cfg.DataDir)
 	if err != nil {
 		return err
@@ -55,7 +64,6 @@ func (n *node) openIndex(ctx context.Context, reader *stream.Reader) error {
 	n.metrics = indexer.NewMetrics()
 	n.host = indexer.NewHost(g, n.indexerOptions())
 	n.index = n.host.Index()
-	// Not before: another server may have the index open, and be rebuilding it.
 	if err := rebuild.Sweep(n.cfg.DataDir); err != nil {
 		return fmt.Errorf("remove what an interrupted rebuild left: %w", err)
 	}

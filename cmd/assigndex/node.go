@@ -45,6 +45,7 @@ type node struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	disk    *diskguard.Guard
+	unlock  func() error  // gives the data directory back; nil: it was not claimed
 	host    *indexer.Host // nil: no index was opened
 	index   *indexer.Index
 	metrics *indexer.Metrics
@@ -261,6 +262,9 @@ func (n *node) close() error {
 	var errs []error
 	if n.host != nil {
 		errs = append(errs, n.host.Close())
+	}
+	if n.unlock != nil {
+		errs = append(errs, n.unlock())
 	}
 	if n.ingest != nil {
 		errs = append(errs, n.ingest.close())

@@ -13,6 +13,7 @@ import (
 
 	"github.com/assigndex/assigndex/config"
 	"github.com/assigndex/assigndex/indexer/audit"
+	"github.com/assigndex/assigndex/indexer/generation"
 	"github.com/assigndex/assigndex/indexer/rebuild"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream/snapshotbucket"
@@ -23,10 +24,11 @@ import (
 // rebuildOffline rebuilds in the data directory of a stopped server. Its index may be
 // damaged, or of another version.
 func (p *program) rebuildOffline(ctx context.Context, c config.Client, flags rebuildFlags, r client.RebuildRequest) (*client.Rebuilt, error) {
-	o, err := p.offlineOptions(c, flags)
+	o, unlock, err := p.offlineOptions(c, flags)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = unlock() }() // of a directory that was only read
 	report, err := rebuild.Offline(ctx, o, rebuild.Request{RequireEqual: r.RequireEqual}, func(p audit.Progress) { r.Progress(p.Check, p.Done, p.Of) })
 	if report == nil {
 		return nil, err
@@ -42,10 +44,11 @@ func (p *program) rebuildOffline(ctx context.Context, c config.Client, flags reb
 
 // buildUntilOffline builds an index as it was in the data directory of a stopped server.
 func (p *program) buildUntilOffline(ctx context.Context, c config.Client, flags rebuildFlags, r client.BuildUntilRequest) (*client.BuiltUntil, error) {
-	o, err := p.offlineOptions(c, flags)
+	o, unlock, err := p.offlineOptions(c, flags)
 	if err != nil {
 		return nil, err
 	}
+	defer func() { _ = unlock() }() // of a directory that was only read
 	var u rebuild.Until
 	if u.Seq, err = strconv.ParseUint(r.Until, 10, 64); err != nil {
 		if u.Time, err = time.Parse(time.RFC3339Nano, r.Until); err != nil {
@@ -60,11 +63,17 @@ func (p *program) buildUntilOffline(ctx context.Context, c config.Client, flags 
 	return &result, nil
 }
 
-// offlineOptions make sure that no server has the data directory open.
-func (p *program) offlineOptions(c config.Client, flags rebuildFlags) (rebuild.Options, error) {
+// offlineOptions make sure that no server has the data directory open, and none opens it
+// before unlock.
+func (p *program) offlineOptions(c config.Client, flags rebuildFlags) (_ rebuild.Options, unlock func() error, err error) {
 	log := config.NewLogger(p.err, p.environ, zerolog.WarnLevel, config.LogConsole)
 	if _, err := stoppedIndex(flags.dataDir); err != nil && !errors.Is(err, store.ErrFormat) { // one of another version is rebuilt as well
-		return rebuild.Options{}, err
+		return rebuild.Options{}, nil, err
+	}
+	// An index that is damaged or of another version is not opened, so that its own lock
+	// keeps nobody away.
+	if unlock, err = generation.Lock(flags.dataDir); err != nil {
+		return rebuild.Options{}, nil, err
 	}
 	var source *ownReader // the last one, of which one is open at a time
 	return rebuild.Options{
@@ -81,5 +90,5 @@ func (p *program) offlineOptions(c config.Client, flags rebuildFlags) (rebuild.O
 			bucket := snapshotbucket.New(source.js, source.name, snapshotbucket.Options{Logger: log})
 			return restoreNewest(ctx, bucket, source.Reader, dir, atMost, snapshotbucket.RestoreOptions{Logger: log})
 		},
-	}, nil
+	}, unlock, nil
 }

@@ -135,3 +135,42 @@ func digestOf(out string) string {
 	}
 	return "none"
 }
+
+// One process works in a data directory, also where the index cannot be opened, so that
+// its own lock keeps nobody away; and none in one that a restore was cut short in.
+func TestRebuildsHaveADataDirectoryToThemselves(t *testing.T) {
+	dir, _ := fixture(t, 1)
+	unlock, err := generation.Lock(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"rebuild", "--data-dir", dir}, {"rebuild", "--data-dir", dir, "--until", "5"},
+		{"serve", "--data-dir", dir, "--listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"},
+	} {
+		if code, out, errs := runProgram(t, "", nil, args...); code != exitFailed || out != "" || !strings.Contains(errs, "the data directory is in use") {
+			t.Errorf("%q: %d, %s, %s", args, code, out, errs)
+		}
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Join(dir, restoringFile)
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"rebuild", "verify"} {
+		if code, out, errs := runProgram(t, "", nil, command, "--data-dir", dir); code != exitFailed || out != "" || !strings.Contains(errs, "was cut short") {
+			t.Errorf("%s: %d, %s, %s", command, code, out, errs)
+		}
+	}
+	if got := generations(t, dir); len(got) != 1 || got[0] != "index" {
+		t.Errorf("generations are %v", got)
+	}
+	if err := os.Remove(mark); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs := runProgram(t, "", nil, "rebuild", "--data-dir", dir); code != exitDone {
+		t.Errorf("%d, %s, %s", code, out, errs)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"github.com/assigndex/assigndex/config"
 	"github.com/assigndex/assigndex/indexer/diskguard"
 	"github.com/assigndex/assigndex/indexer/fault"
+	"github.com/assigndex/assigndex/indexer/generation"
 	"github.com/assigndex/assigndex/indexer/position"
 	"github.com/assigndex/assigndex/indexer/snapshot"
 	"github.com/assigndex/assigndex/indexer/stream"
@@ -87,9 +88,10 @@ type restoring struct {
 	client config.Client
 	flags  restoreFlags
 
-	claimed bool   // the directory is ours to clear
-	stream  string // the incarnation that the index goes on with
-	keys    int    // API keys that were stored
+	unlock  func() error // gives the directory back; nil: it was not locked
+	claimed bool         // the directory is ours to clear
+	stream  string       // the incarnation that the index goes on with
+	keys    int          // API keys that were stored
 }
 
 func (r *restoring) restore(ctx context.Context, from io.Reader) (_ snapshot.Header, err error) {
@@ -97,6 +99,9 @@ func (r *restoring) restore(ctx context.Context, from io.Reader) (_ snapshot.Hea
 	defer func() {
 		if err != nil && r.claimed {
 			err = errors.Join(err, clearRestoring(dir), removeIfThere(filepath.Join(dir, restoringFile)))
+		}
+		if r.unlock != nil {
+			err = errors.Join(err, r.unlock())
 		}
 	}()
 	h, err := snapshot.Restore(ctx, from, filepath.Join(dir, "index"), snapshot.RestoreOptions{
@@ -124,6 +129,13 @@ func (r *restoring) begin(ctx context.Context, h snapshot.Header) error {
 	if err == nil && free < h.IndexBytes {
 		return fmt.Errorf("the index took %d bytes, and the disk of %s has %d free: make room, or name a directory on another disk",
 			h.IndexBytes, r.flags.dataDir, free)
+	}
+	if err := os.MkdirAll(r.flags.dataDir, 0o700); err != nil {
+		return err
+	}
+	// What another restore makes now looks like what one has left that was cut short.
+	if r.unlock, err = generation.Lock(r.flags.dataDir); err != nil {
+		return err
 	}
 	if err := claimable(r.flags.dataDir); err != nil {
 		return err

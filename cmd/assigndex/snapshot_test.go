@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/assigndex/assigndex/config"
+	"github.com/assigndex/assigndex/indexer/generation"
 )
 
 // publishRows publishes assignments number from up to to, and waits for them.
@@ -211,6 +212,24 @@ func TestRestoreRefuses(t *testing.T) {
 		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 			t.Errorf("%s: left behind: %v", name, entries)
 		}
+	}
+	// What another one makes is not taken for what one has left that was cut short.
+	taken := t.TempDir()
+	if err := os.WriteFile(filepath.Join(taken, restoringFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := generation.Lock(taken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := runProgram(t, "", nil, "restore", file, "--data-dir", taken); code != exitFailed || !strings.Contains(errs, "is in use") {
+		t.Errorf("beside another one: %d, %s", code, errs)
+	}
+	if _, err := os.Stat(filepath.Join(taken, restoringFile)); err != nil {
+		t.Errorf("the mark of another one was removed: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
 	}
 	full := t.TempDir()
 	if err := os.WriteFile(filepath.Join(full, "mine"), nil, 0o600); err != nil {

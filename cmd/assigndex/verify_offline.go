@@ -89,6 +89,9 @@ func (p *program) verifyOffline(ctx context.Context, c config.Client, flags veri
 // stoppedIndex gives the directory of the index of a stopped server, which must be of
 // this version.
 func stoppedIndex(dataDir string) (dir string, err error) {
+	if err := refuseRestoring(dataDir); err != nil {
+		return "", err
+	}
 	if dir, err = generation.Current(dataDir); err != nil {
 		return "", err
 	}

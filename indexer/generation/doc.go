@@ -14,6 +14,6 @@
 // It knows nothing of what a generation holds. What is not current is nobody's: left by
 // a build or a removal that was cut short, it goes with Sweep.
 //
-// Concurrency: one process owns a data directory, and one goroutine at a time calls
+// Concurrency: one process owns a data directory, for which it takes Lock, and one goroutine at a time calls
 // Fresh, Swap and Sweep. Current only reads.
 package generation

@@ -126,3 +126,24 @@ func TestPointersThatCannotBeFollowed(t *testing.T) {
 		}
 	}
 }
+
+func TestOneLocksADataDirectory(t *testing.T) {
+	data := t.TempDir()
+	unlock, err := generation.Lock(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := generation.Lock(data); !errors.Is(err, generation.ErrInUse) {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err = generation.Lock(data)
+	if err != nil {
+		t.Fatalf("after that: %v", err)
+	}
+	if err := unlock(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -16,16 +16,18 @@ import (
 	"github.com/assigndex/assigndex/indexer/position"
 	"github.com/assigndex/assigndex/indexer/store"
 	"github.com/assigndex/assigndex/indexer/stream"
+	"github.com/assigndex/assigndex/indexer/stream/snapshotbucket"
 	"github.com/assigndex/assigndex/indexer/verify"
 )
 
 // fresh builds an index in a directory, which is absent, up to a sequence, 0: the end
-// of the stream, and gives the sequence that it reached. like is of the index that it is
-// to stand in for.
+// of the stream, and gives the sequence that it reached. old is the index that it is to
+// stand in for, whose floor it has then; nil: there is none.
 //
 // A stream that lost its first messages is built on from the newest snapshot that it
-// reaches, when there is one.
-func (j *job) fresh(dir string, like *position.Identity, floor, upTo uint64) (uint64, error) {
+// reaches, when there is one: that lacks nothing. Otherwise what the rest says is built,
+// where that is accepted.
+func (j *job) fresh(dir string, old *store.Store, upTo, floor uint64) (uint64, error) {
 	ctx, cancel := context.WithCancel(j.ctx)
 	defer cancel()
 	source, err := j.stream(ctx)
@@ -33,32 +35,78 @@ func (j *job) fresh(dir string, like *position.Identity, floor, upTo uint64) (ui
 		return 0, err
 	}
 	defer source.Close()
-	if like != nil {
-		created, _, _, err := source.Bounds(ctx)
-		if err != nil {
+	var like *position.Identity
+	if old != nil {
+		if like, err = likeness(ctx, source, old); err != nil {
 			return 0, err
 		}
-		if !created.Equal(like.Created) { // its sequences are of another stream
-			like, floor = nil, 0
+		if like != nil {
+			floor = old.Floor()
 		}
 	}
-	var told time.Time
-	at, err := indexer.Build(ctx, source, indexer.BuildOptions{
-		Dir: dir, UpTo: upTo, Floor: floor, AcceptTrimmed: j.AcceptTrimmed, Identity: like,
-		Thresholds: j.Thresholds, Memory: j.Memory, Disk: j.Disk, Logger: j.Logger, Fault: j.Fault,
-		Progress: func(p indexer.BuildProgress) {
-			switch {
-			case p.ToMake > 0:
-				j.tell(audit.Progress{Check: StepWrite, Done: p.Written, Of: p.ToMake})
-			case time.Since(told) > buildTells:
-				told = time.Now()
-				j.tell(audit.Progress{Check: StepBuild, Done: int64(p.Applied), Of: int64(p.Of)}) //nolint:gosec // sequences
-			}
-		},
-	})
-	if errors.Is(err, stream.ErrTrimmed) && j.Restore != nil {
-		return j.restored(ctx, source, dir, floor, upTo)
+	o := indexer.BuildOptions{Dir: dir, UpTo: upTo, Floor: floor, Identity: like, AcceptTrimmed: j.AcceptTrimmed && j.Restore == nil}
+	reached, err := j.fromStream(ctx, source, o)
+	if !errors.Is(err, stream.ErrTrimmed) || j.Restore == nil {
+		return reached, err
 	}
+	reached, failed := j.restored(ctx, source, dir, floor, upTo)
+	if !errors.Is(failed, snapshotbucket.ErrNone) || !j.AcceptTrimmed {
+		return reached, failed
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return 0, err
+	}
+	o.AcceptTrimmed = true
+	return j.fromStream(ctx, source, o)
+}
+
+// likeness gives the identity of an index that is to stand in for another one; nil: its
+// sequences are of another stream. It is the other one's only if the stream still holds
+// what that has read: where a sequence holds another message now, nobody may take the
+// one for the other.
+func likeness(ctx context.Context, source verify.Stream, old *store.Store) (*position.Identity, error) {
+	at := old.Applied()
+	if at.Stream.Name == "" {
+		return nil, nil //nolint:nilnil // it was never tied to one
+	}
+	ladder := func(seq uint64) (stream.Rung, bool, error) {
+		r, ok, err := old.RungAt(seq)
+		return stream.Rung{Seq: r.Seq, Peak: r.Peak, Fingerprint: r.Fingerprint}, ok, err
+	}
+	to, err := source.Rejoin(ctx, at, old.Floor(), ladder)
+	parting, parted := errors.AsType[*stream.Parting](err)
+	switch {
+	case !parted && err != nil:
+		return nil, err
+	case !parted:
+		return &to.Stream, nil
+	case parting.Kind == stream.Trimmed:
+		return &at.Stream, nil
+	case parting.Kind == stream.RolledBack, parting.Kind == stream.Reused:
+		after := stream.After(at.Stream)
+		return &after, nil
+	default:
+		return nil, nil //nolint:nilnil // as said above
+	}
+}
+
+// fromStream builds an index of the messages of the stream.
+func (j *job) fromStream(ctx context.Context, source verify.Stream, o indexer.BuildOptions) (uint64, error) {
+	var told time.Time
+	o.Thresholds, o.Memory, o.Logger, o.Fault = j.Thresholds, j.Memory, j.Logger, j.Fault
+	if j.Disk != nil {
+		o.Disk = noWait{j.Disk}
+	}
+	o.Progress = func(p indexer.BuildProgress) {
+		switch {
+		case p.ToMake > 0:
+			j.tell(audit.Progress{Check: StepWrite, Done: p.Written, Of: p.ToMake})
+		case time.Since(told) > buildTells:
+			told = time.Now()
+			j.tell(audit.Progress{Check: StepBuild, Done: int64(p.Applied), Of: int64(p.Of)}) //nolint:gosec // sequences
+		}
+	}
+	at, err := indexer.Build(ctx, source, o)
 	if err != nil {
 		return 0, buildError(err)
 	}
@@ -96,6 +144,21 @@ func (j *job) restored(ctx context.Context, source verify.Stream, dir string, fl
 	return st.Applied().Seq, err
 }
 
+// noWait is a disk that is not waited for: what fills it may be the fresh index, for
+// which the one that is served waits, too.
+type noWait struct{ indexer.Disk }
+
+// Wait is part of indexer.Disk.
+func (d noWait) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !d.Room(0) { // it looks
+		return fmt.Errorf("%w: it is almost full", ErrNoRoom)
+	}
+	return nil
+}
+
 // forever is a history window that nothing leaves.
 const forever = 100 * 365 * 24 * time.Hour
 
@@ -103,7 +166,11 @@ const forever = 100 * 365 * 24 * time.Hour
 func (j *job) catchUp(ctx context.Context, st *store.Store, s *ending) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	x := indexer.New(st, s, indexer.Options{History: forever, Disk: j.Disk, Logger: j.Logger.Level(zerolog.WarnLevel)})
+	o := indexer.Options{History: forever, Logger: j.Logger.Level(zerolog.WarnLevel)}
+	if j.Disk != nil {
+		o.Disk = noWait{j.Disk}
+	}
+	x := indexer.New(st, s, o)
 	ended, applied := make(chan error, 1), make(chan error, 1)
 	go func() { ended <- x.Run(ctx) }()
 	go func() {

@@ -135,6 +135,10 @@ type served struct {
 // serve serves the current generation of a data directory until stop is called, which
 // may be more than once.
 func serve(url, data string) (*served, error) {
+	return serveWith(url, data, indexer.Options{History: time.Hour, Logger: zerolog.Nop()})
+}
+
+func serveWith(url, data string, o indexer.Options) (*served, error) {
 	dir, err := generation.Current(data)
 	if err != nil {
 		return nil, err
@@ -152,7 +156,7 @@ func serve(url, data string) (*served, error) {
 		reader.Close()
 		return err
 	}
-	h := indexer.NewHost(&indexer.Generation{Store: st, Stream: reader, Close: closeBoth}, indexer.Options{History: time.Hour, Logger: zerolog.Nop()})
+	h := indexer.NewHost(&indexer.Generation{Store: st, Stream: reader, Close: closeBoth}, o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
@@ -171,6 +175,18 @@ func serve(url, data string) (*served, error) {
 func (s *source) mustServe(data string) *served {
 	s.Helper()
 	h, err := serve(s.url, data)
+	return s.untilDone(h, err)
+}
+
+// mustServeTrimmed is mustServe of a stream that lost its first messages.
+func (s *source) mustServeTrimmed(data string) *served {
+	s.Helper()
+	h, err := serveWith(s.url, data, indexer.Options{History: time.Hour, AcceptTrimmed: true, Logger: zerolog.Nop()})
+	return s.untilDone(h, err)
+}
+
+func (s *source) untilDone(h *served, err error) *served {
+	s.Helper()
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -180,6 +196,21 @@ func (s *source) mustServe(data string) *served {
 		}
 	})
 	return h
+}
+
+// serveStill serves an index that stays as it is, until stop is called.
+func (s *source) serveStill(st *store.Store) (h *indexer.Host, stop func()) {
+	s.Helper()
+	h = indexer.NewHost(&indexer.Generation{Store: st, Close: st.Close}, indexer.Options{History: time.Hour, Logger: zerolog.Nop()})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	return h, func() {
+		cancel()
+		if err := errors.Join(<-done, h.Close()); err != nil {
+			s.Error(err)
+		}
+	}
 }
 
 // wait waits until the index has applied all of the stream.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/assigndex/assigndex/indexer/audit"
 	"github.com/assigndex/assigndex/indexer/generation"
+	"github.com/assigndex/assigndex/indexer/position"
 	"github.com/assigndex/assigndex/indexer/store"
 )
 
@@ -20,6 +21,14 @@ import (
 // Rebuilder.Rebuild.
 func Offline(ctx context.Context, o Options, req Request, progress func(audit.Progress)) (*Report, error) {
 	j := newJob(ctx, o.filled(), req, progress)
+	frozen, err := generation.ReadFrozen(j.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	if frozen != nil { // what is swapped in there would be served as what was then
+		return nil, fmt.Errorf("%w: %s holds an index as it was at sequence %d, to stay so; remove the directory and build it again with --until",
+			ErrCannotBuild, j.DataDir, frozen.Seq)
+	}
 	if err := j.clear(); err != nil {
 		return nil, err
 	}
@@ -35,7 +44,9 @@ func Offline(ctx context.Context, o Options, req Request, progress func(audit.Pr
 	if old != nil {
 		err = errors.Join(err, old.Close())
 	}
-	err = errors.Join(err, j.clear()) // the fresh one, or the one before
+	if err == nil || !j.report.Swapped { // after a swap that may not be durable the one before stays, too
+		err = errors.Join(err, j.clear()) // the fresh one, or the one before
+	}
 	if err != nil && !j.report.Swapped {
 		return nil, err
 	}
@@ -63,12 +74,16 @@ func (j *job) offline(old *store.Store) error {
 	if err != nil {
 		return err
 	}
+	var was, is position.Position
+	if is = fresh.Applied(); old != nil {
+		was = old.Applied()
+	}
 	switch {
-	case old != nil && old.Applied().Stream.Name != "" && !old.Applied().Stream.Created.Equal(fresh.Applied().Stream.Created):
+	case was.Stream.Name != "" && !was.Stream.Created.Equal(is.Stream.Created):
 		j.skip("the index is of another stream: " + otherStream(old, fresh))
 		err = j.judge(nil, fresh)
-	case old != nil && old.Applied().Seq > fresh.Applied().Seq:
-		err = fmt.Errorf("%w: the stream ends at sequence %d, and the index has applied %d", ErrCannotBuild, fresh.Applied().Seq, old.Applied().Seq)
+	case was.Seq > is.Seq:
+		err = fmt.Errorf("%w: the stream ends at sequence %d, and the index has applied %d", ErrCannotBuild, is.Seq, was.Seq)
 	default:
 		err = j.judge(old, fresh)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/assigndex/assigndex/indexer/audit"
 	"github.com/assigndex/assigndex/indexer/fault"
 	"github.com/assigndex/assigndex/indexer/generation"
-	"github.com/assigndex/assigndex/indexer/position"
 	"github.com/assigndex/assigndex/indexer/rebuilt"
 	"github.com/assigndex/assigndex/indexer/rows"
 	"github.com/assigndex/assigndex/indexer/store"
@@ -104,7 +103,7 @@ func (r *Rebuilder) Rebuild(ctx context.Context, req Request, progress func(audi
 	j := newJob(ctx, r.opts, req, progress)
 	// What is removed must not be open: who read in it may have outlasted a rebuild that
 	// was cut off behind its swap.
-	if err := r.host.Settle(ctx); err != nil {
+	if err := j.during(StepRemove, nil, func() error { return r.host.Settle(ctx) }); err != nil {
 		return nil, err
 	}
 	if err := j.clear(); err != nil {
@@ -133,6 +132,7 @@ type job struct {
 	report   *Report
 	dir      string // of the fresh index
 	name     string // of the stream; empty: not known
+	unpin    func() // of the sequence that the fresh index is compared from
 }
 
 func (j *job) stream(ctx context.Context) (verify.Stream, error) { return j.Stream(ctx, j.name) }
@@ -148,6 +148,32 @@ func (j *job) tell(p audit.Progress) {
 	}
 }
 
+// duringTells is how often it is told that something is waited for: who asked for a
+// rebuild takes a server that says nothing for dead.
+const duringTells = time.Second
+
+// during tells progress while it waits for something. at tells how far that is; nil:
+// nobody knows.
+func (j *job) during(step string, at func() (done, of uint64), wait func() error) error {
+	tick := time.NewTicker(duringTells)
+	defer tick.Stop()
+	ended := make(chan error, 1)
+	go func() { ended <- wait() }()
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-tick.C:
+		}
+		p := audit.Progress{Check: step}
+		if at != nil {
+			done, of := at()
+			p.Done, p.Of = int64(done), int64(of) //nolint:gosec // sequences
+		}
+		j.tell(p)
+	}
+}
+
 // clear removes what others have left: every generation but the current one.
 func (j *job) clear() error { return generation.Sweep(j.DataDir, j.Fault) }
 
@@ -157,18 +183,14 @@ func (j *job) build(old *store.Store) (err error) {
 	if j.dir, err = generation.Fresh(j.DataDir); err != nil {
 		return err
 	}
-	var like *position.Identity
-	var floor uint64
 	if old != nil {
-		if tables, _ := old.Sizes(); j.Disk != nil && !j.Disk.Room(tables) {
-			return fmt.Errorf("%w: it may take as much as the one that is there, %d bytes", ErrNoRoom, tables)
+		if tables, _ := old.Sizes(); j.Disk != nil && !j.Disk.Room(2*tables) {
+			return fmt.Errorf("%w: it may take twice as much as the one that is there, %d bytes, while it is made", ErrNoRoom, tables)
 		}
-		if at := old.Applied(); at.Stream.Name != "" {
-			like, floor, j.name = &at.Stream, old.Floor(), at.Stream.Name
-		}
+		j.name = old.Applied().Stream.Name
 	}
 	began := time.Now()
-	j.report.Built, err = j.fresh(j.dir, like, floor, 0)
+	j.report.Built, err = j.fresh(j.dir, old, 0, 0)
 	j.report.Seconds = time.Since(began).Seconds()
 	return err
 }
@@ -180,7 +202,9 @@ func (j *job) live(host *indexer.Host, old *store.Store, release func()) error {
 	if err != nil {
 		return err
 	}
-	if err := j.judge(old, fresh); err != nil {
+	err = j.judge(old, fresh)
+	j.unpin()
+	if err != nil {
 		return errors.Join(err, next.Stop())
 	}
 	if j.req.RequireEqual && j.report.Differs() {
@@ -188,7 +212,10 @@ func (j *job) live(host *indexer.Host, old *store.Store, release func()) error {
 	}
 	j.tell(audit.Progress{Check: StepSwap})
 	release() // or the take-over would wait for it
-	j.report.Swapped, err = next.TakeOver(j.ctx, func() (bool, error) { return j.swap() })
+	err = j.during(StepSwap, nil, func() (err error) {
+		j.report.Swapped, err = next.TakeOver(j.ctx, j.swap)
+		return err
+	})
 	if errors.Is(err, indexer.ErrOtherStream) {
 		err = fmt.Errorf("%w: %w", ErrCannotBuild, err)
 	}
@@ -226,12 +253,20 @@ func (j *job) follow(host *indexer.Host, old *store.Store) (*indexer.Successor, 
 		source.Close()
 		return err
 	}
+	at := old.Applied()
+	// What the two are compared at may be older than the history window, which the fresh
+	// index keeps from now on.
+	if j.unpin, err = fresh.Pin(max(fresh.Floor(), min(at.Seq, fresh.Applied().Seq))); err != nil {
+		return nil, nil, errors.Join(err, closeBoth())
+	}
 	next, err := host.Follow(j.ctx, &indexer.Generation{Store: fresh, Stream: source, Close: closeBoth})
 	if err != nil {
 		return nil, nil, err
 	}
-	if at := old.Applied(); at.Stream.Name != "" {
-		err = next.Wait(j.ctx, at.Seq)
+	// One of another incarnation may never apply what the other has, and is not swapped in.
+	if fresh.Applied().Stream.Incarnation == at.Stream.Incarnation {
+		err = j.during(StepFollow, func() (done, of uint64) { return fresh.Applied().Seq, old.Applied().Seq },
+			func() error { return next.Wait(j.ctx, at.Seq) })
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, next.Stop())
@@ -247,6 +282,10 @@ func (j *job) judge(old, fresh *store.Store) error {
 		j.report.Seq, j.report.Stream = at.Seq, at.Stream.Incarnation
 		return j.digest(fresh, at.Seq)
 	}
+	if was, is := old.Applied().Stream.Incarnation, fresh.Applied().Stream.Incarnation; was != is {
+		j.skip(fmt.Sprintf("the stream does not hold the messages any more that the index has applied: it is of incarnation %s, this one is %s", was, is))
+		return j.judge(nil, fresh)
+	}
 	return j.compare(old, fresh)
 }
 
@@ -254,11 +293,17 @@ func (j *job) judge(old, fresh *store.Store) error {
 // sequence that both have applied. Only the end of the context is an error: what
 // cannot be compared is reported.
 func (j *job) compare(old, fresh *store.Store) error {
-	seq := min(old.Applied().Seq, fresh.Applied().Seq)
-	j.report.Seq, j.report.Stream = seq, fresh.Applied().Stream.Incarnation
 	sound, err := j.files(old)
 	if err != nil {
 		return err
+	}
+	// Not before: reading the files lasts, and the index's floor moves.
+	seq := min(old.Applied().Seq, fresh.Applied().Seq)
+	j.report.Seq, j.report.Stream = seq, fresh.Applied().Stream.Incarnation
+	if begins := fresh.Floor(); seq < begins {
+		j.skip(fmt.Sprintf("the fresh index knows nothing before sequence %d, and the index has applied %d", begins, seq))
+		j.report.Seq = fresh.Applied().Seq
+		return j.digest(fresh, j.report.Seq)
 	}
 	if !sound {
 		j.skip("a file of the index is damaged")

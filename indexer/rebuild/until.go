@@ -31,6 +31,9 @@ func BuildUntil(ctx context.Context, o Options, u Until, dir string, progress fu
 		}
 		u.Seq = seq
 	}
+	if u.Seq == 0 { // a build would take it for the stream's end
+		return nil, fmt.Errorf("%w: up to sequence 0 there is nothing to build", ErrCannotBuild)
+	}
 	// What a build that was killed has left there is nobody's.
 	partial := filepath.Clean(dir) + partialSuffix
 	if err := os.RemoveAll(partial); err != nil {
@@ -112,8 +115,9 @@ func (j *job) sequenceAt(instant time.Time) (seq uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if seq = at.Seq; seq >= last {
-		return seq, nil
+	begins := at.Seq
+	if seq = begins; seq >= last {
+		return 0, beforeAll(instant, begins)
 	}
 	err = source.Read(ctx, at, nil, func(m *stream.Message) error {
 		if m.Erased == 0 && m.Time.After(instant) {
@@ -126,9 +130,22 @@ func (j *job) sequenceAt(instant time.Time) (seq uint64, err error) {
 		return nil
 	})
 	if errors.Is(err, errFound) {
+		if seq == begins {
+			return 0, beforeAll(instant, begins)
+		}
 		return seq, nil
 	}
 	return 0, fmt.Errorf("find the sequence of %s: %w", instant.Format(time.RFC3339Nano), err)
+}
+
+// beforeAll refuses an instant before every message that the stream holds: there was
+// nothing then, or what there was is not known any more.
+func beforeAll(instant time.Time, begins uint64) error {
+	if begins == 0 {
+		return fmt.Errorf("%w: it holds no message of %s or before, so there was no assignment then", ErrCannotBuild, instant.Format(time.RFC3339Nano))
+	}
+	return fmt.Errorf("%w: it lost its first %d messages, and holds none of %s or before: which sequence that instant is of is not known any more; "+
+		"name the sequence", ErrCannotBuild, begins, instant.Format(time.RFC3339Nano))
 }
 
 // BuildUntil builds an index as it was, in the server's own data directory. See the

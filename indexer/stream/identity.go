@@ -38,13 +38,22 @@ var (
 // parted so many times from what it had read. The incarnation depends on nothing
 // else, so that replicas that have the same history take each other's cursors.
 func identityOf(info *jetstream.StreamInfo, partings uint64) position.Identity {
-	created := info.Created.UTC()
-	text := info.Config.Name + "\x00" + created.Format(time.RFC3339Nano)
+	return identity(info.Config.Name, info.Created.UTC(), partings)
+}
+
+// After gives the identity of a stream for an index that has parted once more from what
+// it had read.
+func After(id position.Identity) position.Identity {
+	return identity(id.Name, id.Created.UTC(), id.Partings+1)
+}
+
+func identity(name string, created time.Time, partings uint64) position.Identity {
+	text := name + "\x00" + created.Format(time.RFC3339Nano)
 	if partings > 0 {
 		text += "\x00" + strconv.FormatUint(partings, 10)
 	}
 	sum := sha256.Sum256([]byte(text))
-	return position.Identity{Name: info.Config.Name, Created: created, Incarnation: hex.EncodeToString(sum[:8]), Partings: partings}
+	return position.Identity{Name: name, Created: created, Incarnation: hex.EncodeToString(sum[:8]), Partings: partings}
 }
 
 // Fingerprint tells a message from every other one that a stream could hold at
