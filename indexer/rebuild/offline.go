@@ -20,6 +20,9 @@ import (
 // Rebuilder.Rebuild.
 func Offline(ctx context.Context, o Options, req Request, progress func(audit.Progress)) (*Report, error) {
 	j := newJob(ctx, o.filled(), req, progress)
+	if err := refuseFrozen(j.DataDir); err != nil {
+		return nil, err
+	}
 	if err := j.clear(); err != nil {
 		return nil, err
 	}
@@ -40,6 +43,17 @@ func Offline(ctx context.Context, o Options, req Request, progress func(audit.Pr
 		return nil, err
 	}
 	return j.report, err
+}
+
+// refuseFrozen refuses an index that is to stay as it was: made again to the stream's
+// end, it would be served as if it were of then.
+func refuseFrozen(data string) error {
+	frozen, err := generation.ReadFrozen(data)
+	if err != nil || frozen == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s holds it as it was at sequence %d, and is to stay so; remove the directory and build it again with --until %d",
+		ErrCannotBuild, data, frozen.Seq, frozen.Seq)
 }
 
 // openOld opens the index that is there; nil: there is none that can be read.
@@ -97,7 +111,7 @@ func empty(dir string) error {
 		return nil
 	}
 	if err == nil && len(entries) > 0 {
-		err = fmt.Errorf("%w: %s; name one that is absent or empty", ErrExists, dir)
+		err = fmt.Errorf("%w: %s; remove it, or move it away", ErrExists, dir)
 	}
 	return err
 }

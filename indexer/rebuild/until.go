@@ -112,20 +112,25 @@ func (j *job) sequenceAt(instant time.Time) (seq uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if seq = at.Seq; seq >= last {
-		return seq, nil
+	// Without a message of before, nothing tells what the index was then.
+	known := false
+	if seq = at.Seq; seq < last {
+		err = source.Read(ctx, at, nil, func(m *stream.Message) error {
+			if m.Erased == 0 && m.Time.After(instant) {
+				return errFound
+			}
+			known = known || m.Erased == 0
+			if seq = m.Seq; seq >= last {
+				return errFound
+			}
+			j.tell(audit.Progress{Check: StepFind, Done: int64(m.Seq), Of: int64(last)}) //nolint:gosec // sequences
+			return nil
+		})
 	}
-	err = source.Read(ctx, at, nil, func(m *stream.Message) error {
-		if m.Erased == 0 && m.Time.After(instant) {
-			return errFound
-		}
-		if seq = m.Seq; seq >= last {
-			return errFound
-		}
-		j.tell(audit.Progress{Check: StepFind, Done: int64(m.Seq), Of: int64(last)}) //nolint:gosec // sequences
-		return nil
-	})
-	if errors.Is(err, errFound) {
+	switch {
+	case (err == nil || errors.Is(err, errFound)) && !known:
+		return 0, fmt.Errorf("%w: it has no message from %s or before; name a later instant, or a sequence", ErrCannotBuild, instant.Format(time.RFC3339Nano))
+	case errors.Is(err, errFound):
 		return seq, nil
 	}
 	return 0, fmt.Errorf("find the sequence of %s: %w", instant.Format(time.RFC3339Nano), err)
