@@ -17,9 +17,9 @@ import (
 	"github.com/assigndex/assigndex/query/client"
 )
 
-// errNotEqual ends a rebuild that found a difference, and was asked to keep the index
-// then.
-var errNotEqual = errors.New("the fresh index differs: the index was kept")
+// errNotEqual ends a rebuild that found a difference or could not compare, and was asked
+// to keep the index then.
+var errNotEqual = errors.New("the fresh index differs, or could not be compared: the index was kept")
 
 type rebuildFlags struct {
 	requireEqual  bool

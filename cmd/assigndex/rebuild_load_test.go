@@ -49,6 +49,9 @@ func (r *running) post(ctx context.Context, key, body string) (status int, seq, 
 	return resp.StatusCode, resp.Header.Get("Assigndex-Seq"), string(content), err
 }
 
+// ahead is how far a publisher goes ahead of the index.
+const ahead = 500
+
 // distinct publishes assignments that are all different, one for each sequence, until
 // the context ends, and tells how far it is.
 func (r *running) distinct(ctx context.Context, last *atomic.Uint64) error {
@@ -67,6 +70,12 @@ func (r *running) distinct(ctx context.Context, last *atomic.Uint64) error {
 			return errors.Join(err, ctx.Err())
 		}
 		last.Store(ack.LastSeq)
+		// No faster than they are applied, or who reads its own writes waits in vain.
+		if ack.LastSeq > ahead {
+			if err := r.index.Wait(ctx, ack.LastSeq-ahead); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // errDifference ends a verification that found a difference.
-var errDifference = errors.New("the verification found a difference")
+var errDifference = errors.New("the verification found a difference; rebuild makes the index again from the stream")
 
 type verifyFlags struct {
 	at      int64
@@ -132,11 +132,14 @@ func printVerification(out *bufio.Writer, form string, v *client.Verification) e
 		}
 		return out.WriteByte('\n')
 	}
-	digest := v.Digest
-	if digest == "" {
-		digest = "-"
+	switch {
+	case v.Digest != "":
+		fmt.Fprintf(out, "sequence     %d\nstream       %s\nassignments  %d\ndigest       %s\n", v.Seq, printable(v.Stream), v.Assignments, v.Digest)
+	case v.Stream != "":
+		fmt.Fprintf(out, "sequence     %d\nstream       %s\nassignments  -\ndigest       -\n", v.Seq, printable(v.Stream))
+	default: // the index was not opened
+		fmt.Fprint(out, "sequence     -\nstream       -\nassignments  -\ndigest       -\n")
 	}
-	fmt.Fprintf(out, "sequence     %d\nstream       %s\nassignments  %d\ndigest       %s\n", v.Seq, printable(v.Stream), v.Assignments, digest)
 	for _, c := range v.Checks {
 		printCheck(out, c)
 		if c.Name == audit.CheckRebuild && v.Erased > 0 {

@@ -80,7 +80,10 @@ func flipBits(t *testing.T, dir string) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%v, %v", files, err)
 	}
-	for range 100 {
+	_, whole, _ := runProgram(t, "", nil, "verify", "--data-dir", dir)
+	const flips = 100
+	found := 0
+	for range flips {
 		file := files[rng.IntN(len(files))]
 		sound, err := os.ReadFile(file)
 		if err != nil {
@@ -93,12 +96,21 @@ func flipBits(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 		code, out, errs := runProgram(t, "", nil, "verify", "--data-dir", dir)
-		if code != exitDifference || !strings.Contains(out, "\n  "+filepath.Base(file)+": ") || !strings.Contains(out, "digest       -\n") {
+		switch {
+		case code == exitDifference && strings.Contains(out, "\n  "+filepath.Base(file)+": ") && strings.Contains(out, "digest       -\n"):
+			found++
+		case code == exitDone && out == whole:
+			// Some compressed bytes have a twin that decompresses to the same: nothing that is
+			// read has changed.
+		default:
 			t.Errorf("seed %d, byte %d of %d, bit %08b: %d, %s, %s", seed, at, len(damaged), bit, code, out, errs)
 		}
 		if err := os.WriteFile(file, sound, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if found < flips*9/10 {
+		t.Errorf("seed %d: %d of %d flips were found", seed, found, flips)
 	}
 	if code, out, errs := runProgram(t, "", nil, "verify", "--data-dir", dir); code != exitDone {
 		t.Errorf("put right: %d, %s, %s", code, out, errs)

@@ -21,13 +21,8 @@ import (
 // Rebuilder.Rebuild.
 func Offline(ctx context.Context, o Options, req Request, progress func(audit.Progress)) (*Report, error) {
 	j := newJob(ctx, o.filled(), req, progress)
-	frozen, err := generation.ReadFrozen(j.DataDir)
-	if err != nil {
+	if err := refuseFrozen(j.DataDir); err != nil {
 		return nil, err
-	}
-	if frozen != nil { // what is swapped in there would be served as what was then
-		return nil, fmt.Errorf("%w: %s holds an index as it was at sequence %d, to stay so; remove the directory and build it again with --until",
-			ErrCannotBuild, j.DataDir, frozen.Seq)
 	}
 	if err := j.clear(); err != nil {
 		return nil, err
@@ -51,6 +46,17 @@ func Offline(ctx context.Context, o Options, req Request, progress func(audit.Pr
 		return nil, err
 	}
 	return j.report, err
+}
+
+// refuseFrozen refuses an index that is to stay as it was: made again to the stream's
+// end, it would be served as if it were of then.
+func refuseFrozen(data string) error {
+	frozen, err := generation.ReadFrozen(data)
+	if err != nil || frozen == nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s holds it as it was at sequence %d, and is to stay so; remove the directory and build it again with --until %d",
+		ErrCannotBuild, data, frozen.Seq, frozen.Seq)
 }
 
 // openOld opens the index that is there; nil: there is none that can be read.
@@ -112,7 +118,7 @@ func empty(dir string) error {
 		return nil
 	}
 	if err == nil && len(entries) > 0 {
-		err = fmt.Errorf("%w: %s; name one that is absent or empty", ErrExists, dir)
+		err = fmt.Errorf("%w: %s; remove it, or move it away", ErrExists, dir)
 	}
 	return err
 }

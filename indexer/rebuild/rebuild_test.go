@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
@@ -309,8 +310,11 @@ func TestBuildUntil(t *testing.T) {
 				t.Fatal(err)
 			}
 			report, err := r.BuildUntil(t.Context(), u, nil)
-			if u.Time.Equal(m.Time.Add(-1)) && seq == 1 && err != nil {
-				continue // before the first message
+			if u.Time.Equal(m.Time.Add(-1)) && seq == 1 {
+				if !errors.Is(err, rebuild.ErrCannotBuild) {
+					t.Errorf("before the first message: %+v, %v", report, err)
+				}
+				continue
 			}
 			if err != nil {
 				t.Fatalf("%+v: %v", u, err)
@@ -340,6 +344,20 @@ func TestBuildUntil(t *testing.T) {
 	partial, err := filepath.Glob(filepath.Join(data, "*.partial"))
 	if err != nil || len(partial) > 0 {
 		t.Errorf("left: %v", partial)
+	}
+}
+
+// No message tells what was before the first one.
+func TestUntilBeforeTheFirstMessage(t *testing.T) {
+	seed, _ := random(t)
+	s := newSource(t, seed)
+	data := t.TempDir()
+	u := rebuild.Until{Time: time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)}
+	for _, publish := range []int{0, 3} {
+		s.publish(publish)
+		if report, err := rebuild.BuildUntil(t.Context(), options(s.url, data), u, filepath.Join(data, u.Name()), nil); !errors.Is(err, rebuild.ErrCannotBuild) {
+			t.Errorf("%d messages: %+v, %v", publish, report, err)
+		}
 	}
 }
 

@@ -115,39 +115,31 @@ func (j *job) sequenceAt(instant time.Time) (seq uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	begins := at.Seq
-	if seq = begins; seq >= last {
-		return 0, beforeAll(instant, begins)
+	// Without a message of before, nothing tells what the index was then.
+	known := false
+	if seq = at.Seq; seq < last {
+		err = source.Read(ctx, at, nil, func(m *stream.Message) error {
+			if m.Erased == 0 && m.Time.After(instant) {
+				return errFound
+			}
+			known = known || m.Erased == 0
+			if seq = m.Seq; seq >= last {
+				return errFound
+			}
+			j.tell(audit.Progress{Check: StepFind, Done: int64(m.Seq), Of: int64(last)}) //nolint:gosec // sequences
+			return nil
+		})
 	}
-	err = source.Read(ctx, at, nil, func(m *stream.Message) error {
-		if m.Erased == 0 && m.Time.After(instant) {
-			return errFound
-		}
-		if seq = m.Seq; seq >= last {
-			return errFound
-		}
-		j.tell(audit.Progress{Check: StepFind, Done: int64(m.Seq), Of: int64(last)}) //nolint:gosec // sequences
-		return nil
-	})
-	if errors.Is(err, errFound) {
-		if seq == begins {
-			return 0, beforeAll(instant, begins)
-		}
+	switch {
+	case (err == nil || errors.Is(err, errFound)) && !known:
+		return 0, fmt.Errorf("%w: it has no message from %s or before; name a later instant, or a sequence", ErrCannotBuild, instant.Format(time.RFC3339Nano))
+	case errors.Is(err, errFound):
 		return seq, nil
 	}
 	return 0, fmt.Errorf("find the sequence of %s: %w", instant.Format(time.RFC3339Nano), err)
 }
 
 // beforeAll refuses an instant before every message that the stream holds: there was
-// nothing then, or what there was is not known any more.
-func beforeAll(instant time.Time, begins uint64) error {
-	if begins == 0 {
-		return fmt.Errorf("%w: it holds no message of %s or before, so there was no assignment then", ErrCannotBuild, instant.Format(time.RFC3339Nano))
-	}
-	return fmt.Errorf("%w: it lost its first %d messages, and holds none of %s or before: which sequence that instant is of is not known any more; "+
-		"name the sequence", ErrCannotBuild, begins, instant.Format(time.RFC3339Nano))
-}
-
 // BuildUntil builds an index as it was, in the server's own data directory. See the
 // function of that name; ErrRunning while a rebuild is under way.
 func (r *Rebuilder) BuildUntil(ctx context.Context, u Until, progress func(audit.Progress)) (*UntilReport, error) {
