@@ -139,7 +139,6 @@ func (j *job) sequenceAt(instant time.Time) (seq uint64, err error) {
 	return 0, fmt.Errorf("find the sequence of %s: %w", instant.Format(time.RFC3339Nano), err)
 }
 
-// beforeAll refuses an instant before every message that the stream holds: there was
 // BuildUntil builds an index as it was, in the server's own data directory. See the
 // function of that name; ErrRunning while a rebuild is under way.
 func (r *Rebuilder) BuildUntil(ctx context.Context, u Until, progress func(audit.Progress)) (*UntilReport, error) {

@@ -84,7 +84,11 @@ func (r *run) build(dir string) (erased uint64, err error) {
 			r.tell(audit.Progress{Check: audit.CheckBuild, Done: int64(p.Applied), Of: int64(r.report.Seq)}) //nolint:gosec // sequences
 		},
 	})
-	for _, final := range []error{stream.ErrTrimmed, stream.ErrMismatch, indexer.ErrStreamEnds} {
+	if errors.Is(err, stream.ErrTrimmed) {
+		return 0, fmt.Errorf("%w: it lost its first messages, and what they said is not known; without --rebuild the index is compared with itself",
+			audit.ErrCannotRebuild)
+	}
+	for _, final := range []error{stream.ErrMismatch, indexer.ErrStreamEnds} {
 		if errors.Is(err, final) {
 			return 0, fmt.Errorf("%w: %w", audit.ErrCannotRebuild, err)
 		}
