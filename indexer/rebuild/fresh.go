@@ -122,7 +122,8 @@ func (j *job) restored(ctx context.Context, source verify.Stream, dir string, fl
 	j.tell(audit.Progress{Check: StepRestore})
 	j.report.From, err = j.Restore(ctx, dir, cmp.Or(upTo, math.MaxUint64))
 	if err != nil {
-		return 0, fmt.Errorf("%w: it lost its first messages, and no snapshot makes up for them: %w; snapshot --store takes one of the index that serves", ErrCannotBuild, err)
+		return 0, fmt.Errorf("%w: it lost its first messages, and no snapshot makes up for them: %w; snapshot --store takes one of the index that serves",
+			ErrCannotBuild, err)
 	}
 	last := upTo
 	if last == 0 {
