@@ -93,7 +93,7 @@ func (u *upgrade) run(ctx context.Context) error {
 	log.Warn().Uint64("seq", u.node.applied()).
 		Msg("the index was written by an older version: it is made again from the stream, and what it says does not change until then")
 	for {
-		report, err := u.node.rebuilder.Rebuild(ctx, rebuild.Request{}, u.progress())
+		report, err := u.node.rebuilder.Rebuild(ctx, rebuild.Request{Whole: true}, u.progress())
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rs/zerolog"
 
 	"github.com/assigndex/assigndex/config"
@@ -189,6 +190,36 @@ func TestOldRulesServeOn(t *testing.T) {
 	})
 	if out := n.must("", "verify", "--api-key", key, "--rebuild"); strings.Contains(out, "differences") {
 		t.Errorf("after the upgrade: %s", out)
+	}
+}
+
+// An upgrade that nobody asked for never loses what the stream has lost, whatever a
+// server may build of it otherwise.
+func TestAnUpgradeLosesNothing(t *testing.T) {
+	dir, key := fixture(t, store.Format)
+	remark(t, dir, store.Format, 1)
+	cfg := config.DefaultServe()
+	cfg.DataDir, cfg.Listen, cfg.NATSListen, cfg.AcceptTrimmed = dir, "127.0.0.1:0", "127.0.0.1:0", true
+	n := startWith(t, cfg, zerolog.Nop(), func(n *node) {
+		s, err := n.js.Stream(t.Context(), cfg.Stream)
+		if err == nil {
+			err = s.Purge(t.Context(), jetstream.WithPurgeSequence(7))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	eventually(t, "the failure is told", func() error {
+		if _, body := n.get("/readyz"); !strings.Contains(body, "lost its first messages") {
+			return errors.New(body)
+		}
+		return nil
+	})
+	if _, out := n.rows(key); saysFixture(out) != nil {
+		t.Errorf("the old answers: %s", out)
+	}
+	if got := generations(t, dir); len(got) != 1 || got[0] != "index" {
+		t.Errorf("generations are %v", got)
 	}
 }
 

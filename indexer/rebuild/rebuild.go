@@ -138,6 +138,7 @@ type job struct {
 func (j *job) stream(ctx context.Context) (verify.Stream, error) { return j.Stream(ctx, j.name) }
 
 func newJob(ctx context.Context, o Options, req Request, progress func(audit.Progress)) *job {
+	o.AcceptTrimmed = o.AcceptTrimmed && !req.Whole
 	return &job{Options: o, ctx: ctx, req: req, progress: progress, report: &Report{Checks: []audit.Check{}}}
 }
 

@@ -31,6 +31,9 @@ type Request struct {
 	// RequireEqual keeps the index when the fresh one differs, or when they cannot be
 	// compared.
 	RequireEqual bool
+	// Whole refuses to build of a stream that lost its first messages, whatever is accepted
+	// otherwise, unless a snapshot makes up for them: for who rebuilds without being asked.
+	Whole bool
 }
 
 // Report tells what was built, compared and swapped.
