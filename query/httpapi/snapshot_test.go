@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/assigndex/assigndex/indexer/listing"
@@ -139,13 +140,13 @@ func examineSnapshot(t *testing.T, e *exam, _ *contractFixture) {
 // ends when its client leaves, and when the server stops.
 func TestSnapshotIsCutOff(t *testing.T) {
 	began, ended := make(chan struct{}, 3), make(chan error, 3)
-	wait := true
+	var fails atomic.Bool
 	f := newContractFixture(t, func(o *Options) {
 		o.Snapshotter = snapshotterFunc(func(ctx context.Context, begin func(seq uint64, stream string) io.Writer) error {
 			if _, err := begin(7, incarnation).Write([]byte("half")); err != nil {
 				return err
 			}
-			if !wait {
+			if fails.Load() {
 				return errors.New("disk")
 			}
 			began <- struct{}{}
@@ -171,9 +172,9 @@ func TestSnapshotIsCutOff(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	wait = false
+	fails.Store(true)
 	cutOff(t.Context(), "it fails")
-	wait = true
+	fails.Store(false)
 	go func() {
 		<-began
 		f.server.watches.end()
