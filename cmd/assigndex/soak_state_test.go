@@ -13,8 +13,10 @@ import (
 
 // Bounds of how much more a server may take at the end than when it was warm.
 const (
-	soakHeapShare  = 0.5      // of the heap when warm, and
-	soakHeapBytes  = 64 << 20 // more: caches of blocks fill up to this
+	soakHeapShare = 0.5 // of the heap when warm, and
+	// more: the cache of blocks fills up to 64 MiB, and Badger keeps some hundreds that its
+	// compactions made tables in, and gives them back when it has been idle for a while
+	soakHeapBytes  = 384 << 20
 	soakGoroutines = 8
 	soakHandles    = 8        // sockets and the like
 	soakDeleted    = 4        // files that are deleted and still open

@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -163,6 +164,7 @@ func run(ctx context.Context, out io.Writer, only string, quick, long bool) erro
 	fmt.Fprintf(&page, "# Benchmarks\n\nPrinted by `go run ./cmd/bench` on %s, %s %s/%s, %d cores%s.\n"+
 		"Compare figures within a section only: machines and runs differ.\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpuModel())
+	var failed error
 	for _, s := range sections {
 		if !wanted.MatchString(s.title) || (s.long && !long) {
 			continue
@@ -171,15 +173,17 @@ func run(ctx context.Context, out io.Writer, only string, quick, long bool) erro
 			s.time, s.rows = "1x", "1000"
 		}
 		fmt.Fprintf(os.Stderr, "bench: %s\n", s.title)
-		results, err := s.measure(ctx)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.title, err)
-		}
 		fmt.Fprintf(&page, "\n## %s\n\n%s\n\n", s.title, s.text)
+		results, err := s.measure(ctx)
+		if err != nil { // the other sections took their time, and count all the same
+			fmt.Fprintf(&page, "This failed.\n")
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", s.title, err))
+			continue
+		}
 		table(&page, results)
 	}
 	_, err = out.Write(page.Bytes())
-	return err
+	return errors.Join(err, failed)
 }
 
 // result is one line of a benchmark's output.
