@@ -444,7 +444,7 @@ var mutants = []mutant{
 	{
 		"generation: the pointer is not followed", "indexer/generation/generation.go",
 		"return filepath.Join(data, name), err\n}\n\nfunc current(",
-		"return filepath.Join(data, first), err\n}\n\nfunc current(",
+		"return filepath.Join(data, name[:0]+first), err\n}\n\nfunc current(",
 		rebuildPkg, "^TestRebuild$",
 	},
 
